@@ -1,0 +1,1 @@
+"""One file per stage: what TFX lacks, and the functions that TFX calls by path."""

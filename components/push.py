@@ -1,0 +1,47 @@
+"""Publish the candidate if it was blessed."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from tfx.dsl.component.experimental.annotations import (
+    InputArtifact,
+    OutputArtifact,
+    Parameter,
+)
+from tfx.dsl.component.experimental.decorators import component
+from tfx.types import standard_artifacts
+from tfx.utils import path_utils
+
+from components import versions
+from recipes.errors import RefusedError
+
+
+@component
+def Push(
+    model: InputArtifact[standard_artifacts.Model],
+    blessing: InputArtifact[standard_artifacts.ModelBlessing],
+    pushed_model: OutputArtifact[standard_artifacts.PushedModel],
+    base_path: Parameter[str],
+):
+    """Push the model if the examination blessed it.
+
+    TFX's Pusher names versions by the second and copies in place, where a server can
+    pick up half a model; this one renames a finished copy.
+    """
+    if blessing.get_int_custom_property("blessed") != 1:
+        raise RefusedError(f"Model {model.uri} is not blessed; nothing was pushed.")
+    source = Path(path_utils.serving_model_path(model.uri))
+    version = versions.push(source, Path(base_path), origin=model.uri)
+    pushed_model.set_string_custom_property("pushed_version", str(version))
+    destination = str(Path(base_path) / str(version))
+    pushed_model.set_string_custom_property("pushed_destination", destination)
+    record = {"version": version, "path": destination}
+    (Path(pushed_model.uri) / "pushed.json").write_text(json.dumps(record))
+
+
+def figures(outputs: Mapping[str, str]) -> dict[str, Any]:
+    """Return the version that was pushed and where it lies."""
+    record = json.loads((Path(outputs["pushed_model"]) / "pushed.json").read_text())
+    return {"summary": f"version {record['version']} is live", **record}

@@ -1,0 +1,88 @@
+"""Versions of a model on disk: list, read, and publish the next, whole or not at all.
+
+Standard library only: the command line reads what is live with it.
+"""
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+ORIGIN = "assets.extra/strata.json"  # which model a version holds
+_COUNTER = ".last_version"  # a number is never given twice, even if it was deleted
+_DRAFT = ".draft-"  # neither TensorFlow Serving nor our server reads such a name
+
+
+def push(source: Path, base_path: Path, *, origin: str) -> int:
+    """Copy a SavedModel to the next version directory under `base_path`.
+
+    The copy is written beside, flushed to disk and renamed, so that a version is either
+    complete or absent. Pushing the model that is already the newest version changes
+    nothing: a run that died after the rename does not push twice.
+
+    Args:
+      source: SavedModel directory.
+      base_path: the model's directory, one integer-named directory per version.
+      origin: where the model comes from; kept inside the version.
+
+    Returns:
+      The version the model has now.
+    """
+    base_path.mkdir(parents=True, exist_ok=True)
+    for draft in base_path.glob(f"{_DRAFT}*"):
+        shutil.rmtree(draft)  # of a push that died; the pipeline's lock is ours
+    newest = max(versions(base_path), default=0)
+    if newest and origin_of(base_path / str(newest)) == origin:
+        return newest
+    version = max(newest, _last_given(base_path)) + 1
+    draft = base_path / f"{_DRAFT}{version}"
+    shutil.copytree(source, draft)
+    (draft / ORIGIN).parent.mkdir(exist_ok=True)
+    (draft / ORIGIN).write_text(json.dumps({"origin": origin}))
+    _flush(draft)
+    _give(base_path, version)
+    os.rename(draft, base_path / str(version))
+    _flush_directory(base_path)
+    return version
+
+
+def versions(base_path: Path) -> list[int]:
+    """Return the versions under `base_path`, ascending."""
+    if not base_path.is_dir():
+        return []
+    return sorted(
+        int(p.name) for p in base_path.iterdir() if p.name.isdecimal() and p.is_dir()
+    )
+
+
+def origin_of(version_path: Path) -> str | None:
+    """Return where the model of a version came from, or None if it does not say."""
+    path = version_path / ORIGIN
+    return json.loads(path.read_text())["origin"] if path.is_file() else None
+
+
+def _last_given(base_path: Path) -> int:
+    counter = base_path / _COUNTER
+    return int(counter.read_text()) if counter.is_file() else 0
+
+
+def _give(base_path: Path, version: int) -> None:
+    draft = base_path / f"{_COUNTER}.draft"
+    draft.write_text(str(version))
+    os.replace(draft, base_path / _COUNTER)
+
+
+def _flush(directory: Path) -> None:
+    for folder, _, files in os.walk(directory):
+        for name in files:
+            with open(Path(folder) / name, "rb") as file:
+                os.fsync(file.fileno())
+        _flush_directory(Path(folder))
+
+
+def _flush_directory(directory: Path) -> None:
+    handle = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,146 @@
+"""The command line. Light: TensorFlow is imported only where a command must."""
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Sequence
+from importlib import import_module
+
+from recipes.errors import StrataError
+
+Command = Callable[[argparse.Namespace], int]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; return its exit code.
+
+    0 done; 2 bad input or recipe; 3 missing device, engine or dependency; 4 refused by
+    the examination; 1 anything else.
+    """
+    parsed = _parser().parse_args(arguments)
+    try:
+        code: int = parsed.command(parsed)
+    except StrataError as error:
+        print(f"strata: {error}", file=sys.stderr)
+        return error.exit_code
+    except OSError as error:
+        print(f"strata: {error.strerror}: {error.filename}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("strata: interrupted; run it again to go on from here", file=sys.stderr)
+        return 130
+    return code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="strata",
+        description="From a recipe to a served model.",
+        epilog="State is kept in ./workspace, or where STRATA_HOME says.",
+    )
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+
+    def add(name: str, command: Command, text: str) -> argparse.ArgumentParser:
+        sub = commands.add_parser(name, help=text, description=text)
+        sub.set_defaults(command=command)
+        return sub
+
+    demo = add("demo", _demo, "run digits, serve it, ask it over REST and gRPC")
+    demo.add_argument("overrides", nargs="*", metavar="KEY=VALUE")
+
+    run = add("run", _run, "run a recipe: only the steps that must")
+    run.add_argument("recipe", help="a name such as digits, or a YAML file")
+    run.add_argument("overrides", nargs="*", metavar="KEY=VALUE")
+    run.add_argument("--json", action="store_true", help="one JSON object per event")
+
+    why = add("why", _why, "say what became of the last run of a recipe, and why")
+    why.add_argument("name", nargs="?", help="recipe; default: the last one run")
+
+    runs = add("runs", _runs, "list the last runs")
+    runs.add_argument("name", nargs="?", help="only of this recipe")
+
+    serve = add("serve", _serve, "serve the live version over REST and gRPC")
+    serve.add_argument("name", help="recipe whose model to serve")
+    serve.add_argument("--port", type=int, default=8500, help="gRPC port")
+    serve.add_argument("--rest_api_port", type=int, default=8501)
+    serve.add_argument("--host", default="127.0.0.1")
+
+    predict = add("predict", _predict, "ask a served model over REST")
+    predict.add_argument("name", help="model")
+    predict.add_argument(
+        "instances", help="JSON list of instances, @FILE holding it, or - for stdin"
+    )
+    predict.add_argument("--signature", default="serve_raw")
+    predict.add_argument("--url", default="http://127.0.0.1:8501")
+
+    add("recipe-schema", _recipe_schema, "print the JSON Schema of recipes")
+    doctor = add("doctor", _doctor, "say what this machine has and lacks")
+    doctor.add_argument("--json", action="store_true")
+    add("test", _test, "set everything up and run the tests")
+    return parser
+
+
+def _demo(parsed: argparse.Namespace) -> int:
+    return int(import_module("pipeline.demo").main(parsed.overrides))
+
+
+def _run(parsed: argparse.Namespace) -> int:
+    from pipeline import display, run
+    from pipeline.workspace import open_workspace
+
+    shown = display.JsonLines() if parsed.json else display.Lines()
+    outcome = run.run(parsed.recipe, parsed.overrides, open_workspace(), shown)
+    shown.line(f" live: {outcome.job.name} version {outcome.live.version}")
+    return 0
+
+
+def _why(parsed: argparse.Namespace) -> int:
+    return int(import_module("pipeline.why").main(parsed.name))
+
+
+def _runs(parsed: argparse.Namespace) -> int:
+    return int(import_module("pipeline.why").list_runs(parsed.name))
+
+
+def _serve(parsed: argparse.Namespace) -> int:
+    from pipeline import ask
+
+    ask.serve(
+        parsed.name,
+        host=parsed.host,
+        port=parsed.port,
+        rest_api_port=parsed.rest_api_port,
+    )
+    return 1
+
+
+def _predict(parsed: argparse.Namespace) -> int:
+    from pipeline import ask
+
+    answer = ask.predict(
+        parsed.name, parsed.instances, signature=parsed.signature, url=parsed.url
+    )
+    print(json.dumps(answer, indent=2))
+    return 0
+
+
+def _recipe_schema(parsed: argparse.Namespace) -> int:
+    from recipes.schema import Recipe
+
+    del parsed
+    print(json.dumps(Recipe.model_json_schema(), indent=2))
+    return 0
+
+
+def _doctor(parsed: argparse.Namespace) -> int:
+    return int(import_module("pipeline.doctor").main(as_json=parsed.json))
+
+
+def _test(parsed: argparse.Namespace) -> int:
+    del parsed
+    print("strata: `test` is run by the launcher: ./strata test", file=sys.stderr)
+    return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

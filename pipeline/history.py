@@ -1,0 +1,197 @@
+"""What ran, with what, why, and what came of it: one small SQLite file.
+
+ML Metadata keeps the lineage of artifacts; this file answers in milliseconds, without
+TensorFlow, which steps are up to date and what is live since when.
+"""
+
+import json
+import sqlite3
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS runs (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    pipeline TEXT NOT NULL,
+    recipe TEXT NOT NULL,
+    started REAL NOT NULL,
+    ended REAL,
+    status TEXT NOT NULL  -- running, done, refused, failed, died
+);
+CREATE TABLE IF NOT EXISTS steps (
+    run_id INTEGER NOT NULL REFERENCES runs (id),
+    pipeline TEXT NOT NULL,
+    step TEXT NOT NULL,
+    key TEXT NOT NULL,
+    parts TEXT NOT NULL,
+    status TEXT NOT NULL,  -- done, failed
+    execution_id INTEGER,
+    outputs TEXT NOT NULL,
+    figures TEXT NOT NULL,
+    seconds REAL NOT NULL,
+    error TEXT
+);
+CREATE INDEX IF NOT EXISTS steps_by_key ON steps (pipeline, step, key);
+CREATE TABLE IF NOT EXISTS digests (
+    path TEXT PRIMARY KEY,
+    size INTEGER NOT NULL,
+    mtime_ns INTEGER NOT NULL,
+    sha256 TEXT NOT NULL
+);
+"""
+
+
+@dataclass(frozen=True)
+class StepRecord:
+    """One execution of a step, finished or failed."""
+
+    run_id: int
+    step: str
+    key: str
+    parts: Mapping[str, str]
+    execution_id: int | None
+    outputs: Mapping[str, str]
+    figures: Mapping[str, Any]
+    seconds: float
+    error: str | None = None
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """One run of a pipeline; times in seconds since the epoch."""
+
+    id: int
+    pipeline: str
+    recipe: Mapping[str, Any]
+    started: float
+    ended: float | None
+    status: str
+
+
+class History:
+    """The file. A connection lives for one statement: the runner forks."""
+
+    def __init__(self, path: Path):
+        self._path = path
+        with self._connection() as db:
+            db.executescript(_SCHEMA)
+
+    def begin_run(self, pipeline: str, recipe: str, *, now: float) -> int:
+        """Record a started run; return its id."""
+        with self._connection() as db:
+            row = db.execute(
+                "INSERT INTO runs (pipeline, recipe, started, status) "
+                "VALUES (?, ?, ?, 'running') RETURNING id",
+                (pipeline, recipe, now),
+            ).fetchone()
+        return int(row[0])
+
+    def end_run(self, run_id: int, status: str, *, now: float) -> None:
+        with self._connection() as db:
+            db.execute(
+                "UPDATE runs SET status = ?, ended = ? WHERE id = ?",
+                (status, now, run_id),
+            )
+
+    def bury_dead_runs(self, pipeline: str) -> None:
+        """Mark runs that were killed. Call it with the pipeline's lock held."""
+        with self._connection() as db:
+            db.execute(
+                "UPDATE runs SET status = 'died' "
+                "WHERE pipeline = ? AND status = 'running'",
+                (pipeline,),
+            )
+
+    def runs(self, pipeline: str | None = None, *, limit: int = 20) -> list[RunRecord]:
+        """Return the newest runs, newest first."""
+        with self._connection() as db:
+            rows = db.execute(
+                "SELECT id, pipeline, recipe, started, ended, status FROM runs "
+                "WHERE ? IS NULL OR pipeline = ? ORDER BY id DESC LIMIT ?",
+                (pipeline, pipeline, limit),
+            ).fetchall()
+        return [RunRecord(r[0], r[1], json.loads(r[2]), *r[3:]) for r in rows]
+
+    def add_step(self, pipeline: str, record: StepRecord) -> None:
+        with self._connection() as db:
+            db.execute(
+                "INSERT INTO steps VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (
+                    record.run_id,
+                    pipeline,
+                    record.step,
+                    record.key,
+                    json.dumps(dict(record.parts)),
+                    "failed" if record.error else "done",
+                    record.execution_id,
+                    json.dumps(dict(record.outputs)),
+                    json.dumps(dict(record.figures)),
+                    record.seconds,
+                    record.error,
+                ),
+            )
+
+    def done_steps(self, pipeline: str, step: str) -> list[StepRecord]:
+        """Return the successful executions of a step, newest first."""
+        return self._steps(
+            "pipeline = ? AND step = ? AND status = 'done' ORDER BY rowid DESC",
+            (pipeline, step),
+        )
+
+    def steps_of(self, run_id: int) -> list[StepRecord]:
+        """Return what a run executed, in that order, failed steps included."""
+        return self._steps("run_id = ? ORDER BY rowid", (run_id,))
+
+    def _steps(self, where: str, values: tuple[Any, ...]) -> list[StepRecord]:
+        with self._connection() as db:
+            rows = db.execute(
+                "SELECT run_id, step, key, parts, execution_id, outputs, figures, "
+                f"seconds, error FROM steps WHERE {where}",
+                values,
+            ).fetchall()
+        return [
+            StepRecord(
+                run_id=row[0],
+                step=row[1],
+                key=row[2],
+                parts=json.loads(row[3]),
+                execution_id=row[4],
+                outputs=json.loads(row[5]),
+                figures=json.loads(row[6]),
+                seconds=row[7],
+                error=row[8],
+            )
+            for row in rows
+        ]
+
+    def forget_steps(self) -> None:
+        """Forget all executions: ML Metadata, which holds their outputs, is gone."""
+        with self._connection() as db:
+            db.execute("DELETE FROM steps")
+
+    def digest(self, path: Path, size: int, mtime_ns: int) -> str | None:
+        """Return the remembered sha256 of a file that has not been written since."""
+        with self._connection() as db:
+            row = db.execute(
+                "SELECT sha256 FROM digests "
+                "WHERE path = ? AND size = ? AND mtime_ns = ?",
+                (str(path), size, mtime_ns),
+            ).fetchone()
+        return str(row[0]) if row else None
+
+    def remember_digest(
+        self, path: Path, size: int, mtime_ns: int, sha256: str
+    ) -> None:
+        with self._connection() as db:
+            db.execute(
+                "INSERT OR REPLACE INTO digests VALUES (?, ?, ?, ?)",
+                (str(path), size, mtime_ns, sha256),
+            )
+
+    @contextmanager
+    def _connection(self) -> Iterator[sqlite3.Connection]:
+        with closing(sqlite3.connect(self._path, timeout=30)) as db, db:
+            yield db

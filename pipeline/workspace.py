@@ -1,0 +1,70 @@
+"""Where state lives: `./workspace`, or `STRATA_HOME`."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from recipes.errors import BadInputError
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """The folders of one workspace."""
+
+    root: Path
+
+    @property
+    def metadata(self) -> Path:
+        """ML Metadata's SQLite file."""
+        return self.root / "metadata.db"
+
+    @property
+    def history(self) -> Path:
+        return self.root / "history.db"
+
+    @property
+    def tfds(self) -> Path:
+        """Where TFDS keeps prepared data sets."""
+        return self.root / "tfds"
+
+    def artifacts(self, pipeline: str) -> Path:
+        return self.root / "artifacts" / pipeline
+
+    def models(self, pipeline: str) -> Path:
+        return self.root / "models" / pipeline
+
+    def checkpoints(self, pipeline: str, key: str) -> Path:
+        """Where one training keeps its checkpoints until it is done."""
+        return self.root / "checkpoints" / pipeline / key[:16]
+
+    def run(self, run_id: int) -> Path:
+        return self.root / "runs" / str(run_id)
+
+    def lock(self, pipeline: str) -> Path:
+        return self.root / "locks" / f"{pipeline}.lock"
+
+    def baseline(self, pipeline: str, version: int) -> Path:
+        """A live version in the layout of a TFX Model artifact (a link)."""
+        return self.root / "live" / pipeline / str(version)
+
+
+def open_workspace() -> Workspace:
+    """Return the workspace of this process, made if it is not there.
+
+    Raises:
+      BadInputError: it cannot be made or written to.
+    """
+    root = Path(os.environ.get("STRATA_HOME", "workspace")).absolute()
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _unusable(root, error.strerror or str(error)) from error
+    if not os.access(root, os.W_OK | os.X_OK):
+        raise _unusable(root, "no permission to write")
+    return Workspace(root)
+
+
+def _unusable(root: Path, reason: str) -> BadInputError:
+    return BadInputError(
+        f"Cannot keep state in {root}: {reason}. Set STRATA_HOME to a folder you own."
+    )
