@@ -139,20 +139,27 @@ def _worst(slices: Mapping[str, Mapping[str, float]], metric: str) -> str | None
 
 
 def _refusals(validation: Any) -> list[str]:
-    lines = [
-        _refusal(failure, per_slice.slice_key)
+    """Return a line for each missed bound: all examples first, then slices by value."""
+    found = [
+        (per_slice.slice_key, failure)
         for per_slice in validation.metric_validations_per_slice
         for failure in per_slice.failures
     ]
+    found.sort(key=lambda f: (bool(f[0].single_slice_keys), _value(f[1])))
+    lines = [_refusal(failure, slice_key) for slice_key, failure in found]
     if validation.missing_slices:
         lines.append("no examples for a slice that has a bound")
     return lines
 
 
+def _value(failure: Any) -> float:
+    return float(failure.metric_value.double_value.value)
+
+
 def _refusal(failure: Any, slice_key: Any) -> str:
     keys = slice_key.single_slice_keys
     where = ", ".join(f"{k.column}={getattr(k, k.WhichOneof('kind'))}" for k in keys)
-    value = failure.metric_value.double_value.value
+    value = _value(failure)
     threshold = failure.metric_threshold
     text = f"{failure.metric_key.name}{f' on {where}' if where else ''}"
     if threshold.HasField("change_threshold"):

@@ -132,7 +132,10 @@ def share_of(record: bytes, num_shares: int, bounds: list[int], seed: int) -> in
       seed: another seed is another, independent split.
     """
     del num_shares
-    digest = hashlib.sha256(seed.to_bytes(8, "big", signed=True) + record).digest()
+    # TFDS writes the features of an example in no fixed order.
+    example = tf.train.Example.FromString(record)
+    canonical = example.SerializeToString(deterministic=True)
+    digest = hashlib.sha256(seed.to_bytes(8, "big", signed=True) + canonical).digest()
     return bisect.bisect(bounds, int.from_bytes(digest, "big") % bounds[-1])
 
 

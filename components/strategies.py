@@ -25,8 +25,9 @@ def create(name: str, replicas: int | None = None) -> tf.distribute.Strategy:
 
 
 def _mirrored(replicas: int | None) -> tf.distribute.Strategy:
-    gpus = [device.name for device in tf.config.list_logical_devices("GPU")]
-    if gpus:
+    # Listing logical devices would start the runtime, which fixes the CPU devices.
+    if tf.config.list_physical_devices("GPU"):
+        gpus = [device.name for device in tf.config.list_logical_devices("GPU")]
         if replicas and replicas > len(gpus):
             raise MissingError(
                 f"Expected {replicas} GPUs for train.replicas={replicas}. "

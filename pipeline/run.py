@@ -169,10 +169,11 @@ def _verdict(steps: Mapping[str, Event]) -> bool | None:
 
 def _raise_if_refused(name: str, steps: Mapping[str, Event]) -> None:
     if _verdict(steps) is False:
-        refusals = "\n  ".join(steps["evaluate"]["figures"]["refusals"])
-        raise RefusedError(
-            f"{name}: candidate refused, nothing was pushed.\n  {refusals}"
-        )
+        refusals = steps["evaluate"]["figures"]["refusals"]
+        lines = [f"{name}: candidate refused, nothing was pushed", *refusals[:3]]
+        if len(refusals) > 3:
+            lines.append(f"and {len(refusals) - 3} more bounds: ./strata why {name}")
+        raise RefusedError("\n  ".join(lines))
 
 
 def _execute(
