@@ -5,9 +5,8 @@ glibc 2.38 and GCC 13 introduced. Each has an equivalent that older systems expo
 the dynamic symbol is renamed and its version requirement dropped. On glibc 2.39 or
 newer nothing is touched.
 
-Run by `./strata` right after the packages are installed: `python deploy/native_wheels.py`.
-With `--platform` it only prints the platform whose wheels to install, or nothing where
-the system's own will do.
+`./strata` runs it right after the packages are installed. With `--platform` it only
+prints the platform whose wheels to install, or nothing where the system's own will do.
 """
 
 import importlib.util
@@ -18,6 +17,10 @@ import shutil
 import sys
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import lief
 
 # What the wheels need after the patch: pthread_key_create of 2.34, libstdc++ of GCC 11.
 OLDEST_GLIBC = (2, 34)
@@ -96,7 +99,7 @@ def patch(extension: Path) -> bool:
     Raises:
       SystemExit: it needs a too-new symbol that has no known equivalent.
     """
-    import lief
+    import lief  # not there yet when `--platform` is asked
 
     if not needs_new_glibc(extension):
         return False
@@ -117,14 +120,15 @@ def patch(extension: Path) -> bool:
     return True
 
 
-def _rename(symbol: "lief.ELF.Symbol", extension: Path) -> None:  # noqa: F821  LIEF is there only after the installation
+def _rename(symbol: "lief.ELF.Symbol", extension: Path) -> None:
     version = symbol.symbol_version
-    needed = version.symbol_version_auxiliary if version is not None else None
-    if needed is None or str(needed.name) not in TOO_NEW:
+    if version is None or version.symbol_version_auxiliary is None:
+        return
+    if str(version.symbol_version_auxiliary.name) not in TOO_NEW:
         return
     name = str(symbol.name)
     if name not in EQUIVALENTS:
-        raise SystemExit(f"strata: {extension.name} needs {name}, for which none stands")
+        raise SystemExit(f"strata: {extension.name} needs {name}: no equivalent known")
     symbol.name = EQUIVALENTS[name]
     version.value = 1  # VER_NDX_GLOBAL
 
