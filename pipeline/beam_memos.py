@@ -6,6 +6,7 @@ answers never change within a process. Measured in benchmarks/pipeline_overhead.
 """
 
 import weakref
+from types import FunctionType
 from typing import Any
 
 import apache_beam
@@ -33,16 +34,25 @@ def _memoise_dofn_specs() -> None:
     memo: dict[type, Any] = {}
 
     def get_dofn_specs(dofn: Any) -> Any:
-        # A wrapped callable has its own parameters, whatever the class.
-        if isinstance(dofn, CallableWrapperDoFn):
-            return original(dofn)
         kind = type(dofn)
+        # A wrapped callable has parameters of its own, whatever the class; one without
+        # defaults has no place for a state or a timer.
+        if isinstance(dofn, CallableWrapperDoFn):
+            return (set(), set()) if _has_no_defaults(dofn._fn) else original(dofn)
         if kind not in memo:
             memo[kind] = original(dofn)
         return memo[kind]
 
     get_dofn_specs.memo = memo  # type: ignore[attr-defined]
     userstate.get_dofn_specs = get_dofn_specs
+
+
+def _has_no_defaults(function: Any) -> bool:
+    return (
+        isinstance(function, FunctionType)
+        and not function.__defaults__
+        and not function.__kwdefaults__
+    )
 
 
 def _memoise_views() -> None:

@@ -6,7 +6,8 @@ import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
 
-from recipes.errors import StrataError
+from pipeline.workspace import FULL_DISK, is_full_disk
+from recipes.errors import BadInputError, StrataError
 
 Command = Callable[[argparse.Namespace], int]
 
@@ -20,16 +21,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parsed = _parser().parse_args(arguments)
     try:
         code: int = parsed.command(parsed)
-    except StrataError as error:
-        print(f"strata: {error}", file=sys.stderr)
-        return error.exit_code
-    except OSError as error:
-        print(f"strata: {error.strerror}: {error.filename}", file=sys.stderr)
-        return 1
     except KeyboardInterrupt:
         print("strata: interrupted; run it again to go on from here", file=sys.stderr)
         return 130
+    except Exception as error:
+        message, code = _explain(error)
+        if not message:
+            raise  # a fault of ours keeps its traceback
+        print(f"strata: {message}", file=sys.stderr)
     return code
+
+
+def _explain(error: Exception) -> tuple[str, int]:
+    """Return what to tell the user, if it is for the user, and the exit code."""
+    if isinstance(error, StrataError):
+        return str(error), error.exit_code
+    if is_full_disk(error):
+        return FULL_DISK, 1
+    if isinstance(error, PermissionError):
+        text = f"No permission for {error.filename}. Own it, or set STRATA_HOME."
+        return text, BadInputError.exit_code
+    return "", 1
 
 
 def _parser() -> argparse.ArgumentParser:

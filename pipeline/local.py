@@ -42,6 +42,7 @@ from pipeline import beam_memos, graph
 from pipeline.graph import Places
 from pipeline.plan import StepPlan
 from pipeline.steps import BY_NAME
+from pipeline.workspace import FULL_DISK, is_full_disk
 from recipes.errors import StrataError
 from recipes.schema import Recipe
 
@@ -244,7 +245,7 @@ class LocalRun:
                     status = 0
                 except BaseException as error:  # noqa: BLE001 (the boundary)
                     traceback.print_exc()
-                    result = _failure(error)
+                    result = _failure(name, error)
                 stream.write(json.dumps(result) + "\n")
             sys.stdout.flush()
             sys.stderr.flush()
@@ -321,7 +322,7 @@ def _figures(name: str, outputs: Mapping[str, str]) -> Event:
     return figures
 
 
-def _failure(error: BaseException) -> Event:
+def _failure(step: str, error: BaseException) -> Event:
     """Return the cause of an error in one line: our own words where there are any."""
     chain = [error]
     while (
@@ -331,13 +332,13 @@ def _failure(error: BaseException) -> Event:
     for link in chain:
         if isinstance(link, StrataError):
             return {"event": "failed", "cause": str(link), "code": link.exit_code}
-    text = " ".join(f"{type(e).__name__}: {e}" for e in chain)
-    if "No space left on device" in text:
-        cause = "no space left on the disk of the workspace; free some and run again"
-        return {"event": "failed", "cause": cause, "code": 1}
+    if any(is_full_disk(link) for link in chain):
+        return {"event": "failed", "cause": FULL_DISK, "code": 1}
     root = chain[-1]
     line = str(root).strip().splitlines()[0] if str(root).strip() else ""
-    return {"event": "failed", "cause": f"{type(root).__name__}: {line}", "code": 1}
+    is_bad_data = step == "ingest" and isinstance(root, ValueError)
+    cause = line if is_bad_data else f"{type(root).__name__}: {line}"
+    return {"event": "failed", "cause": cause, "code": 2 if is_bad_data else 1}
 
 
 def _die_with_parent() -> None:

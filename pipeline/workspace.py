@@ -48,6 +48,18 @@ class Workspace:
         return self.root / "live" / pipeline / str(version)
 
 
+FULL_DISK = (
+    "No space left on the disk of the workspace. Free some, or set STRATA_HOME to a "
+    "folder on another disk; a new run goes on from the last finished step."
+)
+
+
+def is_full_disk(error: BaseException) -> bool:
+    """Whether an error says, in whichever library's words, that the disk is full."""
+    words = ("No space left on device", "disk is full", "disk I/O error")
+    return any(word in str(error) for word in words)
+
+
 def open_workspace() -> Workspace:
     """Return the workspace of this process, made if it is not there.
 

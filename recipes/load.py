@@ -68,9 +68,10 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Recipe:
     try:
         return Recipe.model_validate_json(json.dumps(values, default=str))
     except ValidationError as error:
+        # An unknown key first: the one that is missing is often the same, misspelt.
         faults = (
             f"{_where(path, tree, origins, fault['loc'])}: {_words(fault)}"
-            for fault in error.errors()
+            for fault in sorted(error.errors(), key=lambda f: f["type"] == "missing")
         )
         raise BadInputError("\n".join(dict.fromkeys(faults))) from error
 

@@ -56,7 +56,9 @@ def test_refused_again_without_running_anything(shared_strata):
 
 def test_no_execution_is_left_running(shared_strata):
     with sqlite3.connect(shared_strata.workspace / "metadata.db") as db:
-        states = db.execute("SELECT DISTINCT last_known_state FROM Execution").fetchall()
+        states = db.execute(
+            "SELECT DISTINCT last_known_state FROM Execution"
+        ).fetchall()
     assert {state for (state,) in states} <= {3, 4, 5}  # complete, failed, cached
 
 

@@ -1,0 +1,152 @@
+"""Whatever is wrong: a one-line cause, its exit code, nothing left that looks done."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+pytestmark = pytest.mark.e2e
+
+HEADER = "size,colour,kind"
+ROWS = [
+    f"{i % 17 + i / 100},{'red' if i % 3 else 'blue'},{'ab'[i % 2]}" for i in range(400)
+]
+
+
+@pytest.fixture
+def recipe(tmp_path):
+    """Write a CSV and a recipe for it; return a function of the CSV's lines."""
+
+    def write(lines):
+        (tmp_path / "data.csv").write_text("\n".join(lines))
+        values = {
+            "name": "things",
+            "data": {"csv": "data.csv", "splits": {"train": 6, "eval": 2, "test": 2}},
+            "transform": {
+                "label": {"feature": "kind", "classes": ["a", "b"]},
+                "numeric": ["size"],
+                "vocabulary": {"colour": 10},
+            },
+            "model": {"family": "wide_deep"},
+            "train": {"epochs": 1, "global_batch_size": 16},
+            "evaluate": {"metrics": {"SparseCategoricalAccuracy": {"at_least": 0.0}}},
+        }
+        path = tmp_path / "things.yaml"
+        path.write_text(yaml.safe_dump(values))
+        return path
+
+    return write
+
+
+def _refused(strata, result, *words, code=2):
+    assert result.returncode == code, result.stdout + result.stderr
+    assert "Traceback" not in result.stderr
+    cause = result.stderr.splitlines()[0]
+    for word in words:
+        assert word in cause, cause
+    assert strata.models("things") == []
+
+
+def test_good_csv_is_pushed_then_its_damage_is_refused(strata, recipe):
+    """The good file first: it proves that only the damage is refused."""
+    assert strata("run", recipe([HEADER, *ROWS])).returncode == 0
+    assert strata.models("things") == ["1"]
+    text = [*ROWS[:200], *(f"many,{r.split(',', 1)[1]}" for r in ROWS[200:])]
+    result = strata("run", recipe([HEADER, *text]))
+    assert result.returncode == 2, result.stdout + result.stderr
+    assert result.stderr.startswith("strata: validate: ")
+    assert "size" in result.stderr
+    assert strata.models("things") == ["1"]
+
+
+def test_unknown_label(strata, recipe):
+    rows = [*ROWS, *(f"{i}.5,red,c" for i in range(40))]
+    _refused(strata, strata("run", recipe([HEADER, *rows])), "kind", "c")
+
+
+def test_missing_column(strata, recipe):
+    rows = [row.split(",", 1)[1] for row in ROWS]
+    path = recipe(["colour,kind", *rows])
+    _refused(strata, strata("run", path), "data.csv:1", "'size'", "colour, kind")
+
+
+def test_row_with_too_many_columns(strata, recipe):
+    result = strata("run", recipe([HEADER, *ROWS, "1.5,red,a,extra"]))
+    _refused(strata, result, "ingest: Columns do not match", "extra")
+
+
+@pytest.mark.parametrize(("lines", "word"), [([], "empty"), ([HEADER], "header only")])
+def test_empty_file(strata, recipe, lines, word):
+    _refused(strata, strata("run", recipe(lines)), "data.csv", word)
+
+
+def test_typo_in_the_recipe_names_the_line(strata, recipe):
+    path = recipe([HEADER, *ROWS])
+    path.write_text(path.read_text().replace("epochs:", "epoch:"))
+    result = strata("run", path)
+    line = path.read_text().splitlines().index("  epoch: 1") + 1
+    _refused(strata, result, f"things.yaml:{line}", "Did you mean 'epochs'?")
+
+
+def test_one_row_is_too_few(strata, recipe):
+    _refused(strata, strata("run", recipe([HEADER, ROWS[0]])), "statistics")
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of 700 kB; yields its path and a function that makes it large."""
+    path = tmp_path / "small"
+    path.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=700k", "tmpfs", str(path)]
+    if os.getuid() or subprocess.run(mount, check=False).returncode:
+        pytest.skip("mounting a small file system needs root and permission to mount")
+    grow = ["mount", "-o", "remount,size=50m", str(path)]
+    yield path, lambda: subprocess.run(grow, check=True)
+    subprocess.run(["umount", str(path)], check=True)
+
+
+def test_full_disk_stops_the_run_and_room_lets_it_go_on(strata, recipe, small_disk):
+    disk, make_room = small_disk
+    strata.workspace = disk / "workspace"
+    path = recipe([HEADER, *ROWS])
+    _refused(strata, strata("run", path), "train: No space left on the disk", code=1)
+    make_room()
+    result, kinds = strata.events(path)
+    assert result.returncode == 0, result.stderr
+    assert "ingest" in [event["step"] for event in kinds["reused"]]
+    assert strata.models("things") == ["1"]
+
+
+def test_no_permission_to_write(strata, recipe):
+    path = recipe([HEADER, *ROWS])
+    strata.workspace = Path("/proc/strata")  # even root cannot write there
+    result = strata("run", path)
+    assert result.returncode == 2
+    assert "STRATA_HOME" in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+
+
+def test_run_as_someone_who_may_not_write(strata, recipe, tmp_path):
+    if os.getuid():
+        pytest.skip("only root can become somebody else")
+    (tmp_path / "theirs").mkdir(mode=0o755)
+    strata.workspace = tmp_path / "theirs" / "workspace"
+    code = (
+        "import os, sys; os.setgroups([]); os.setuid(65534); sys.argv[0] = 'strata';"
+        "from pipeline.workspace import open_workspace\n"
+        "try: open_workspace()\n"
+        "except Exception as error: print(error); sys.exit(error.exit_code)"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", f"import pipeline.workspace\n{code}"],
+        env=strata.environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 2, result.stderr
+    assert "Permission denied" in result.stdout
+    del recipe
