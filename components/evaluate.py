@@ -5,6 +5,7 @@ from typing import Any
 
 import tensorflow_model_analysis as tfma
 from google.protobuf import json_format
+from tensorflow_model_analysis.proto.config_pb2 import EvalConfig
 
 from components.transform import LABEL
 
@@ -21,7 +22,7 @@ _RESULT_NAMES = {
 }
 
 
-def eval_config(evaluate: Mapping[str, Any], *, with_baseline: bool) -> tfma.EvalConfig:
+def eval_config(evaluate: Mapping[str, Any], *, with_baseline: bool) -> EvalConfig:
     """Return TFMA's configuration for the recipe's `evaluate` section.
 
     Args:
@@ -53,7 +54,7 @@ def eval_config(evaluate: Mapping[str, Any], *, with_baseline: bool) -> tfma.Eva
         "slicing_specs": [{}, *({"feature_keys": keys} for keys in slices)],
         "metrics_specs": [{"metrics": metrics}],
     }
-    return json_format.ParseDict(config, tfma.EvalConfig())
+    return json_format.ParseDict(config, EvalConfig())
 
 
 def figures(outputs: Mapping[str, str]) -> dict[str, Any]:
