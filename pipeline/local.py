@@ -46,6 +46,9 @@ from pipeline.workspace import FULL_DISK, is_full_disk
 from recipes.errors import StrataError
 from recipes.schema import Recipe
 
+# Kept with each execution in ML Metadata: what it was run from; see pipeline/plan.py.
+FINGERPRINT = "strata_fingerprint"
+
 Event = dict[str, Any]
 Report = Callable[[Event], None]
 
@@ -135,6 +138,9 @@ class LocalRun:
         Raises:
           StepFailedError: a step failed; steps beside it are stopped.
         """
+        for plan in plans:
+            fingerprint = self._nodes[plan.step.name].parameters.parameters[FINGERPRINT]
+            fingerprint.field_value.string_value = plan.key
         done: dict[str, Event] = {}
         waiting = {plan.step.name: plan for plan in plans}
         children: dict[int, _Child] = {}

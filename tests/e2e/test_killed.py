@@ -32,13 +32,14 @@ def test_kills_cost_only_the_step_they_hit(strata, tmp_path):
         ("ingest", lambda: any(artifacts.glob("ingest/examples/*"))),
         ("transform", lambda: any(artifacts.glob("transform/transform_graph/*"))),
         ("train", lambda: strata.newest("checkpoints/*/*/epoch-000002.weights.h5")),
-        ("push", lambda: strata.newest("models/digits/.draft-1/variables")),
+        ("push", lambda: strata.newest("models/digits/.draft-1")),
     ):
         output = strata.kill_when(condition, *RECIPE)
         assert stage in _started(output), f"{stage}: {output}"
         assert not done & set(_started(output)), "a finished step was repeated"
         done |= _finished(output)
-        assert strata.models("digits") == []
+        # The rename may have been the last thing that happened: all of it or nothing.
+        assert strata.models("digits") in ([], ["1"] if stage == "push" else [])
     result, kinds = strata.events(*RECIPE)
     assert result.returncode == 0, result.stdout + result.stderr
     assert [event["step"] for event in kinds["started"]] == ["push"]
