@@ -134,11 +134,21 @@ class History:
                 ),
             )
 
-    def done_steps(self, pipeline: str, step: str) -> list[StepRecord]:
-        """Return the successful executions of a step, newest first."""
+    def done_steps(
+        self, pipeline: str, step: str, *, key: str | None = None, limit: int = -1
+    ) -> list[StepRecord]:
+        """Return the successful executions of a step, newest first.
+
+        Args:
+          pipeline: of which.
+          step: of which.
+          key: only those with this fingerprint.
+          limit: at most so many; -1 for all.
+        """
         return self._steps(
-            "pipeline = ? AND step = ? AND status = 'done' ORDER BY rowid DESC",
-            (pipeline, step),
+            "pipeline = ? AND step = ? AND (? IS NULL OR key = ?) AND status = 'done' "
+            "ORDER BY rowid DESC LIMIT ?",
+            (pipeline, step, key, key, limit),
         )
 
     def steps_of(self, run_id: int) -> list[StepRecord]:

@@ -116,17 +116,17 @@ def _plan(
     step: Step, parts: Mapping[str, str], pipeline: str, history: History
 ) -> StepPlan:
     key = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
-    done = history.done_steps(pipeline, step.name)
-    earlier = next((record for record in done if record.key == key), None)
-    if earlier is None:
-        reasons = _changes(done[0].parts, parts) if done else ("never ran",)
-    else:
-        reasons = tuple(
-            f"its output {path} is gone"
-            for path in earlier.outputs.values()
-            if not Path(path).exists()
-        )
-    return StepPlan(step, key, parts, None if reasons else earlier, reasons)
+    same = history.done_steps(pipeline, step.name, key=key, limit=1)
+    if not same:
+        last = history.done_steps(pipeline, step.name, limit=1)
+        reasons = _changes(last[0].parts, parts) if last else ("never ran",)
+        return StepPlan(step, key, parts, None, reasons)
+    reasons = tuple(
+        f"its output {path} is gone"
+        for path in same[0].outputs.values()
+        if not Path(path).exists()
+    )
+    return StepPlan(step, key, parts, None if reasons else same[0], reasons)
 
 
 def _changes(before: Mapping[str, str], after: Mapping[str, str]) -> tuple[str, ...]:

@@ -186,7 +186,9 @@ def _execute(
     folder = job.workspace.run(run_id)
     folder.mkdir(parents=True)
     (folder / "recipe.json").write_text(job.recipe.model_dump_json(indent=2))
-    display.line(f" run {run_id} · logs in {folder / 'logs'}")
+    display.line(
+        f" run {run_id} · loading TensorFlow and TFX · logs in {folder / 'logs'}"
+    )
     status = "failed"
     try:
         steps = _launch(job, plans, run_id, display)
