@@ -7,25 +7,19 @@ the variants are: see `stock_taxi.py`. Writes `results/pipeline_overhead.csv`.
 """
 
 import argparse
-import csv
 import datetime
 import os
-import platform
-import resource
-import signal
 import statistics
-import subprocess
 import sys
 import tempfile
-import time
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 
-HERE = Path(__file__).parent
-RESULTS = HERE / "results" / "pipeline_overhead.csv"
+import measuring
+
+RESULTS = measuring.RESULTS / "pipeline_overhead.csv"
 OURS, STOCK = "ours", ("stock", "stock-tuned", "same-graph")
 AIMS = {"cold": 0.6, "unchanged": 0.05}  # largest wall time of ours over `stock`
-TIMEOUT_SECONDS = 900  # a cold run takes one or two minutes on two idle cores
 
 
 @dataclass(frozen=True)
@@ -50,7 +44,7 @@ def main() -> None:
     rounds = parser.parse_args().rounds
     with tempfile.TemporaryDirectory(prefix="pipeline_overhead-") as scratch:
         measurements = measure(Path(scratch), rounds)
-        write(measurements, RESULTS)
+        measuring.write(measurements, RESULTS)
         _print_table(measurements)
         _print_auc(Path(scratch))
 
@@ -58,7 +52,8 @@ def main() -> None:
 def measure(scratch: Path, rounds: int) -> list[Measurement]:
     """Run every variant in turn, `rounds` times, in workspaces under `scratch`."""
     # The first import reads 1 GB from disk and writes bytecode; nobody is to pay.
-    _run([sys.executable, "-c", "import pipeline.local, tfx.v1"], scratch / "warm-up")
+    warm_up = [sys.executable, "-c", "import pipeline.local, tfx.v1"]
+    measuring.run(warm_up, scratch / "warm-up")
     measurements = []
     for number in range(1, rounds + 1):
         for variant in (OURS, *STOCK):
@@ -74,26 +69,16 @@ def measure(scratch: Path, rounds: int) -> list[Measurement]:
     return measurements
 
 
-def write(measurements: list[Measurement], path: Path) -> None:
-    """Write one row a measurement; replaces what the file held."""
-    path.parent.mkdir(exist_ok=True)
-    with path.open("w", newline="", encoding="utf-8") as file:
-        columns = [field.name for field in fields(Measurement)]
-        writer = csv.DictWriter(file, columns, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(asdict(measurement) for measurement in measurements)
-
-
 def _measure(variant: str, case: str, number: int, workspace: Path) -> Measurement:
     command = [sys.executable, "-m", "pipeline.cli", "run", "taxi"]
     if variant != OURS:
-        command = [sys.executable, HERE / "stock_taxi.py", variant, workspace]
+        command = [sys.executable, measuring.HERE / "stock_taxi.py", variant, workspace]
     load = os.getloadavg()[0]
-    wall, cpu = _run([str(part) for part in command], workspace)
+    wall, cpu = measuring.run(command, workspace)
     return Measurement(
         date=datetime.date.today().isoformat(),
-        commit=_commit(),
-        hardware=_hardware(),
+        commit=measuring.commit(),
+        hardware=measuring.hardware(),
         load_average=round(load, 2),
         variant=variant,
         case=case,
@@ -101,72 +86,6 @@ def _measure(variant: str, case: str, number: int, workspace: Path) -> Measureme
         wall_s=round(wall, 2),
         cpu_s=round(cpu, 2),
     )
-
-
-def _run(command: list[str], workspace: Path) -> tuple[float, float]:
-    """Run a command to its end; return its wall and CPU seconds.
-
-    Raises:
-      RuntimeError: it failed; the message ends as its output does.
-      subprocess.TimeoutExpired: it took longer than TIMEOUT_SECONDS and was killed.
-    """
-    workspace.mkdir(exist_ok=True)
-    log = workspace / "output.log"
-    cpu, started = _children_cpu_seconds(), time.perf_counter()
-    with log.open("ab") as output:
-        process = subprocess.Popen(
-            command,
-            cwd=workspace,
-            env=_environment(workspace),
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-        try:
-            code = process.wait(timeout=TIMEOUT_SECONDS)
-        except BaseException:  # also an interrupt: its children must not outlive us
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-            raise
-    wall = time.perf_counter() - started
-    if code:
-        tail = log.read_text("utf-8", errors="replace")[-2000:]
-        raise RuntimeError(f"{' '.join(command)} ended with {code}:\n{tail}")
-    return wall, _children_cpu_seconds() - cpu
-
-
-def _environment(workspace: Path) -> dict[str, str]:
-    """Return what the launcher sets; pip must not ask the network for a newer pip."""
-    kept = {n: v for n, v in os.environ.items() if n != "PYTHONDONTWRITEBYTECODE"}
-    return {
-        **kept,
-        "PYTHONPATH": str(HERE.parent),
-        "PYTHONSAFEPATH": "1",
-        "STRATA_HOME": str(workspace),
-        "TF_CPP_MIN_LOG_LEVEL": "2",
-        "PIP_DISABLE_PIP_VERSION_CHECK": "1",
-    }
-
-
-def _children_cpu_seconds() -> float:
-    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return usage.ru_utime + usage.ru_stime
-
-
-def _commit() -> str:
-    command = ["git", "-C", str(HERE), "describe", "--always", "--dirty"]
-    found = subprocess.run(command, capture_output=True, text=True, check=False)
-    return found.stdout.strip() or "uncommitted"
-
-
-def _hardware() -> str:
-    lines = Path("/proc/cpuinfo").read_text().splitlines()
-    models = [line.split(":")[1].strip() for line in lines if "model name" in line]
-    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30
-    cores = len(os.sched_getaffinity(0))
-    model = models[0] if models else platform.machine()
-    return f"{cores} cores; {memory:.0f} GiB; {model}"
 
 
 def _print_table(measurements: list[Measurement]) -> None:
@@ -195,7 +114,7 @@ def _medians(measurements: list[Measurement], case: str, unit: str) -> dict[str,
 
 def _print_auc(scratch: Path) -> None:
     """Print each trained model's AUC on the test split, read from TFMA's results."""
-    sys.path.insert(0, str(HERE.parent))
+    sys.path.insert(0, str(measuring.HERE.parent))
     # TFX first: it gives TFMA the names that `evaluate` reads. Here: ten seconds.
     import tfx.components  # noqa: F401
 
