@@ -107,5 +107,10 @@ def _columns(batch: Any, shape: tuple[int, ...] | dict[str, int | None]) -> Any:
         if num_ids is None:
             columns.append(sparse.csr_matrix(column))
         else:
-            columns.append(sparse.csr_matrix(np.eye(num_ids)[column[:, 0]]))
+            rows, ones = np.arange(len(column)), np.ones(len(column))
+            columns.append(
+                sparse.csr_matrix(
+                    (ones, (rows, column[:, 0])), shape=(len(column), num_ids)
+                )
+            )
     return sparse.hstack(columns, format="csr")

@@ -1,6 +1,6 @@
 """What TFX Evaluator (TFMA) is asked, and what it answered in words."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import tensorflow_model_analysis as tfma
@@ -67,9 +67,9 @@ def figures(outputs: Mapping[str, str]) -> dict[str, Any]:
     overall = metrics.pop("overall")
     judged = [name for name in _RESULT_NAMES.values() if name in overall]
     parts = [f"{_short(name)} {overall[name]:.4f}" for name in judged]
-    # A slice may hold one class only, where AUC means nothing but accuracy does.
-    lead = next((name for name in judged if "accuracy" in name), judged[0])
-    worst = _worst(metrics, lead)
+    # Accuracy: a slice may hold one class only, where AUC means nothing.
+    lead = next((name for name in judged if "accuracy" in name), None)
+    worst = _worst(metrics, lead) if lead else None
     if worst:
         parts.append(f"worst {worst} {metrics[worst][lead]:.4f}")
     return {
@@ -121,10 +121,11 @@ def _result(uri: str) -> tfma.EvalResult:
 
 def _values(metrics: Mapping[Any, Any]) -> dict[str, float]:
     found = metrics[""][""]
-    return {n: v["doubleValue"] for n, v in found.items() if "doubleValue" in v}
+    # TFMA writes a NaN as a text.
+    return {n: float(v["doubleValue"]) for n, v in found.items() if "doubleValue" in v}
 
 
-def _slice_name(key: tuple[tuple[str, Any], ...]) -> str:
+def _slice_name(key: Sequence[tuple[str, Any]]) -> str:
     parts = (f"{n}={v.decode() if isinstance(v, bytes) else v}" for n, v in key)
     return ", ".join(parts) or "overall"
 
@@ -159,10 +160,10 @@ def _value(failure: Any) -> float:
 
 def _refusal(failure: Any, slice_key: Any) -> str:
     keys = slice_key.single_slice_keys
-    where = ", ".join(f"{k.column}={getattr(k, k.WhichOneof('kind'))}" for k in keys)
+    where = _slice_name([(k.column, getattr(k, k.WhichOneof("kind"))) for k in keys])
     value = _value(failure)
     threshold = failure.metric_threshold
-    text = f"{failure.metric_key.name}{f' on {where}' if where else ''}"
+    text = f"{failure.metric_key.name}{f' on {where}' if keys else ''}"
     if threshold.HasField("change_threshold"):
         allowed = threshold.change_threshold.absolute.value
         return f"{text}: {value:+.4f} against the live model, allowed {allowed:+g}"

@@ -1,6 +1,7 @@
 """Bring a source in as tf.Example shards: any TFDS builder, or a CSV by stock TFX."""
 
 import bisect
+import fcntl
 import hashlib
 import importlib
 import json
@@ -33,32 +34,6 @@ def csv_example_gen(path: Path, splits: Mapping[str, int]) -> CsvExampleGen:
         ),
         output_config=_shares(splits),
     )
-
-
-class TfdsExampleGen(component.QueryBasedExampleGen):
-    """Pass the serialized examples of a TFDS builder on, in the splits asked for.
-
-    `splits` are shares (int: all records, split by a seeded hash of their bytes, so
-    equal records stay together) or the builder's own splits by name or slice.
-    """
-
-    def __init__(self, name: str, data_dir: Path, splits: Splits, seed: int):
-        config = {"name": name, "data_dir": str(data_dir), "splits": dict(splits)}
-        packed = any_pb2.Any()
-        packed.Pack(
-            wrappers_pb2.StringValue(value=json.dumps({**config, "seed": seed}))
-        )
-        super().__init__(
-            input_config=example_gen_pb2.Input(
-                splits=[
-                    example_gen_pb2.Input.Split(name=split, pattern=str(source))
-                    for split, source in splits.items()
-                ]
-            ),
-            custom_config=example_gen_pb2.CustomConfig(custom_config=packed),
-        )
-
-    EXECUTOR_SPEC = executor_spec.BeamExecutorSpec
 
 
 class _TfdsExecutor(base_example_gen_executor.BaseExampleGenExecutor):
@@ -101,7 +76,30 @@ class _TfdsExecutor(base_example_gen_executor.BaseExampleGenExecutor):
         return f"Shards[{source}]" >> beam.Create(shards) | beam.FlatMap(_records)
 
 
-TfdsExampleGen.EXECUTOR_SPEC = executor_spec.BeamExecutorSpec(_TfdsExecutor)
+class TfdsExampleGen(component.QueryBasedExampleGen):
+    """Pass the serialized examples of a TFDS builder on, in the splits asked for.
+
+    `splits` are shares (int: all records, split by a seeded hash of their bytes, so
+    equal records stay together) or the builder's own splits by name or slice.
+    """
+
+    EXECUTOR_SPEC = executor_spec.BeamExecutorSpec(_TfdsExecutor)
+
+    def __init__(self, name: str, data_dir: Path, splits: Splits, seed: int):
+        config = {"name": name, "data_dir": str(data_dir), "splits": dict(splits)}
+        packed = any_pb2.Any()
+        packed.Pack(
+            wrappers_pb2.StringValue(value=json.dumps({**config, "seed": seed}))
+        )
+        super().__init__(
+            input_config=example_gen_pb2.Input(
+                splits=[
+                    example_gen_pb2.Input.Split(name=split, pattern=str(source))
+                    for split, source in splits.items()
+                ]
+            ),
+            custom_config=example_gen_pb2.CustomConfig(custom_config=packed),
+        )
 
 
 def prepare(name: str, data_dir: str) -> tfds.core.DatasetBuilder:
@@ -110,15 +108,22 @@ def prepare(name: str, data_dir: str) -> tfds.core.DatasetBuilder:
     Raises:
       BadInputError: TFDS knows no builder of this name.
     """
+    folder = Path(data_dir)
     if name.split("/")[0] in datasets.names():
-        importlib.import_module(f"components.datasets.{name.split('/')[0]}")
+        module = importlib.import_module(f"components.datasets.{name.split('/')[0]}")
+        # Records of another version of the builder's code are other records.
+        source = Path(str(module.__file__)).read_bytes()
+        folder /= hashlib.sha256(source).hexdigest()[:12]
     try:
-        builder = tfds.builder(name, data_dir=data_dir, file_format="tfrecord")
+        builder = tfds.builder(name, data_dir=folder, file_format="tfrecord")
     except tfds.core.DatasetNotFoundError as error:
         raise BadInputError(f"TFDS has no data set {name!r}.") from error
-    builder.download_and_prepare(
-        download_config=tfds.download.DownloadConfig(try_download_gcs=False)
-    )
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # two pipelines may want the same data set
+        builder.download_and_prepare(
+            download_config=tfds.download.DownloadConfig(try_download_gcs=False)
+        )
     return builder
 
 

@@ -62,15 +62,20 @@ def curate(
         if name not in used:
             feature.lifecycle_stage = schema_pb2.DEBUG_ONLY
             continue
-        feature.presence.min_count = 1
+        # A gap is a value of its own (components/transform.py), also where `train`
+        # happens to have none.
+        feature.presence.CopyFrom(schema_pb2.FeaturePresence(min_count=1))
         if feature.HasField("domain"):
             feature.distribution_constraints.min_domain_mass = MIN_DOMAIN_MASS
         if name in numbers and feature.type not in _NUMBERS:
-            feature.ClearField("domain_info")
-            feature.ClearField("domain")
+            for field in ("domain_info", "domain", "distribution_constraints"):
+                feature.ClearField(field)
             feature.type = schema_pb2.FLOAT
     if image:
         known[image].image_domain.SetInParent()
+        known[image].presence.min_fraction = 1.0
+    if label["divide_by"]:
+        known[label["divide_by"]].presence.min_fraction = 1.0
     _require_label(curated, known[label["feature"]], label["classes"])
     return curated
 

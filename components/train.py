@@ -116,7 +116,9 @@ def fit(
             validation_data=inputs.batches(
                 files["eval"], spec, transform, train["global_batch_size"]
             ),
-            callbacks=[checkpoints, history],
+            # In this order: weights that have diverged are never kept.
+            callbacks=[_EpochSeeds(model), history, checkpoints],
+            shuffle=False,  # the batches come shuffled
             verbose=0,
         )
     return history.epochs
@@ -151,6 +153,25 @@ class EpochCheckpoints(keras.callbacks.Callback):
         os.replace(draft, self._directory / f"epoch-{epoch + 1:06d}.weights.h5")
         for path in older:
             path.unlink(missing_ok=True)
+
+
+class _EpochSeeds(keras.callbacks.Callback):
+    """Makes what dropout draws depend on the epoch alone, as the batches do.
+
+    The state of seed generators is not among the weights that Keras saves.
+    """
+
+    def __init__(self, model: keras.Model):
+        super().__init__()
+        self._start = [
+            (variable, variable.numpy()[0])
+            for variable in model.variables
+            if variable.name == "seed_generator_state"
+        ]
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        for variable, seed in self._start:
+            variable.assign([seed, epoch << 16])
 
 
 class _Progress(keras.callbacks.Callback):

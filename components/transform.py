@@ -1,6 +1,6 @@
 """Turn raw features into model inputs: `preprocessing_fn` for TFX Transform.
 
-Every output is a dense (batch, 1) column named `<feature>_xf`, the label `label_xf`.
+Every output is a dense (batch, 1) column: `<feature>_xf`, and the label (`LABEL`).
 What it learns from the data (means, quantiles, vocabularies) is saved in the graph
 that the exported model carries, so serving cannot differ from training.
 """
@@ -12,7 +12,7 @@ from typing import Any
 import tensorflow as tf
 import tensorflow_transform as tft
 
-LABEL = "label_xf"
+LABEL = "strata_label"  # no column made from a feature can be called so
 
 
 def transformed_name(feature: str) -> str:

@@ -3,6 +3,8 @@
 Standard library only: the command line reads what is live with it.
 """
 
+import fcntl
+import hashlib
 import json
 import os
 import shutil
@@ -29,16 +31,22 @@ def push(source: Path, base_path: Path, *, origin: str) -> int:
       The version the model has now.
     """
     base_path.mkdir(parents=True, exist_ok=True)
+    with (base_path / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # other pipelines may push here too
+        return _push(source, base_path, {"origin": origin, "sha256": _digest(source)})
+
+
+def _push(source: Path, base_path: Path, record: dict[str, str]) -> int:
     for draft in base_path.glob(f"{_DRAFT}*"):
-        shutil.rmtree(draft)  # of a push that died; the pipeline's lock is ours
+        shutil.rmtree(draft)  # of a push that died: the lock is ours
     newest = max(versions(base_path), default=0)
-    if newest and origin_of(base_path / str(newest)) == origin:
+    if newest and _record_of(base_path / str(newest)) == record:
         return newest
     version = max(newest, _last_given(base_path)) + 1
     draft = base_path / f"{_DRAFT}{version}"
     shutil.copytree(source, draft)
     (draft / ORIGIN).parent.mkdir(exist_ok=True)
-    (draft / ORIGIN).write_text(json.dumps({"origin": origin}))
+    (draft / ORIGIN).write_text(json.dumps(record))
     _flush(draft)
     _give(base_path, version)
     os.rename(draft, base_path / str(version))
@@ -57,8 +65,22 @@ def versions(base_path: Path) -> list[int]:
 
 def origin_of(version_path: Path) -> str | None:
     """Return where the model of a version came from, or None if it does not say."""
+    return _record_of(version_path).get("origin")
+
+
+def _record_of(version_path: Path) -> dict[str, str]:
     path = version_path / ORIGIN
-    return json.loads(path.read_text())["origin"] if path.is_file() else None
+    return json.loads(path.read_text()) if path.is_file() else {}
+
+
+def _digest(saved_model: Path) -> str:
+    """Return the sha256 of a SavedModel's graph and variables."""
+    digest = hashlib.sha256()
+    for path in sorted(p for p in saved_model.rglob("*") if p.is_file()):
+        digest.update(str(path.relative_to(saved_model)).encode())
+        with path.open("rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()
 
 
 def _last_given(base_path: Path) -> int:

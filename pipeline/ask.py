@@ -3,9 +3,10 @@
 import json
 import os
 import sys
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
-from urllib.error import HTTPError, URLError
+from urllib.error import HTTPError
 from urllib.parse import quote
 from urllib.request import Request, urlopen
 
@@ -80,6 +81,10 @@ def predict(name: str, source: str, *, signature: str, url: str) -> Any:
       MissingError: there is no server.
     """
     body = {"signature_name": signature, "instances": _instances(source)}
+    if not url.startswith(("http://", "https://")):
+        raise BadInputError(
+            f"Expected a URL such as http://HOST:PORT. Received: {url!r}"
+        )
     request = Request(
         f"{url}/v1/models/{quote(name)}:predict",
         data=json.dumps(body).encode(),
@@ -89,12 +94,16 @@ def predict(name: str, source: str, *, signature: str, url: str) -> Any:
         with urlopen(request, timeout=_TIMEOUT_SECONDS) as reply:
             return json.load(reply)
     except HTTPError as error:
-        text = error.read().decode(errors="replace")
-        raise BadInputError(f"{url} answered {error.code}: {text}") from error
-    except URLError as error:
+        text = f"{url} answered {error.code}: {error.read().decode(errors='replace')}"
+        kind = BadInputError if error.code < 500 else MissingError
+        raise kind(text) from error
+    except (OSError, HTTPException) as error:
+        reason = getattr(error, "reason", error)
         raise MissingError(
-            f"No server at {url} ({error.reason}). Start one: ./strata serve {name}"
+            f"No server at {url} ({reason}). Start one: ./strata serve {name}"
         ) from error
+    except ValueError as error:
+        raise MissingError(f"{url} is no model server: {error}") from error
 
 
 def _instances(source: str) -> Any:

@@ -2,6 +2,7 @@
 
 import ast
 import difflib
+from csv import reader
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -30,6 +31,18 @@ def model(recipe: Recipe) -> None:
             )
 
 
+def parse(source: Path) -> ast.Module:
+    """Return the syntax tree of a Python file.
+
+    Raises:
+      BadInputError: it is not Python.
+    """
+    try:
+        return ast.parse(source.read_bytes(), str(source))
+    except SyntaxError as error:
+        raise BadInputError(f"{source}:{error.lineno}: {error.msg}") from error
+
+
 def csv(recipe: Recipe, folder: Path) -> Path | None:
     """Return the CSV a recipe names, or None if it names a TFDS builder.
 
@@ -44,36 +57,63 @@ def csv(recipe: Recipe, folder: Path) -> Path | None:
     if source is None:
         return None
     if source.startswith("package:"):
-        package, _, inside = source.removeprefix("package:").partition("/")
-        spec = find_spec(package)
-        if spec is None or spec.origin is None:
-            raise BadInputError(f"[data] csv: package {package!r} is not installed.")
-        path = Path(spec.origin).parent / inside
+        path = _in_package(source.removeprefix("package:"))
     else:
         path = (folder / Path(source).expanduser()).resolve()
-    _check_csv(path, recipe)
+    if set("*?[") & set(path.name):
+        raise BadInputError(
+            f"[data] csv: {path.name!r} would be read as a pattern. Rename the file."
+        )
+    _check_columns(path, recipe)
     return path
 
 
-def _check_csv(path: Path, recipe: Recipe) -> None:
+def _in_package(source: str) -> Path:
+    package, _, inside = source.partition("/")
+    spec = find_spec(package) if package.isidentifier() else None
+    if spec is None or spec.origin is None:
+        raise BadInputError(f"[data] csv: package {package!r} is not installed.")
+    return Path(spec.origin).parent / inside
+
+
+def _check_columns(path: Path, recipe: Recipe) -> None:
+    columns = _header(path)
+    label = recipe.transform.label
+    slices = [[s] if isinstance(s, str) else s for s in recipe.evaluate.slices]
+    wanted = {
+        "transform": (
+            *recipe.transform.used_features(),
+            label.feature,
+            label.divide_by,
+        ),
+        "evaluate.slices": tuple(feature for keys in slices for feature in keys),
+    }
+    for section, names in wanted.items():
+        missing = [name for name in names if name and name not in columns]
+        if missing:
+            raise BadInputError(
+                f"{path}:1: no column {', '.join(map(repr, missing))}, which the "
+                f"recipe names in [{section}]. Columns: {', '.join(columns)}"
+            )
+
+
+def _header(path: Path) -> list[str]:
+    """Return the names of the columns."""
     if not path.is_file():
         raise BadInputError(f"[data] csv: no file {path}")
-    with path.open(encoding="utf-8", errors="replace") as file:
-        header, first = file.readline().strip(), file.readline().strip()
+    with path.open(encoding="utf-8", errors="replace", newline="") as file:
+        rows = reader(file, skipinitialspace=True)
+        header, first = next(rows, []), next(rows, [])
     if not header or not first:
         raise BadInputError(
             f"{path}: expected a header line and rows. Received "
             f"{'a header only' if header else 'an empty file'}."
         )
-    columns = [name.strip().strip('"') for name in header.split(",")]
-    label = recipe.transform.label
-    wanted = (*recipe.transform.used_features(), label.feature, label.divide_by)
-    missing = [name for name in wanted if name and name not in columns]
-    if missing:
+    if header[0].startswith("\ufeff"):
         raise BadInputError(
-            f"{path}:1: no column {', '.join(map(repr, missing))}, which the recipe "
-            f"names in [transform]. Columns: {', '.join(columns)}"
+            f"{path}: starts with a byte order mark. Save it as UTF-8 without one."
         )
+    return [name.strip() for name in header]
 
 
 def _build_arguments(family: str) -> list[str]:
@@ -84,8 +124,7 @@ def _build_arguments(family: str) -> list[str]:
         raise ValueError(
             f"Expected one of {', '.join(models.names())}. Received: {family!r}.{hint}"
         )
-    source = Path(models.__file__).with_name(f"{family}.py").read_text("utf-8")
-    for node in ast.parse(source).body:
+    for node in parse(Path(str(models.__file__)).with_name(f"{family}.py")).body:
         if isinstance(node, ast.FunctionDef) and node.name == "build":
             return [argument.arg for argument in node.args.kwonlyargs]
     raise ValueError(f"models/{family}.py has no function `build`.")

@@ -10,7 +10,7 @@ from typing import Any
 from pipeline import ask, display, run
 from pipeline.workspace import Workspace, open_workspace
 from recipes.errors import StrataError
-from serving.client import Client
+from serving.client import Client, ServerError
 
 _WANTED = 7
 _SHADES = " .:-=+*#%@"
@@ -32,8 +32,8 @@ def main(overrides: Sequence[str]) -> int:
         with display.stderr_to(workspace.root / "serve.log"):
             image = _test_image(Path(outcome.steps["ingest"]["outputs"]["examples"]))
         answers = {
-            "REST": _probabilities(Client(rest), image),
-            "gRPC": _probabilities(Client(grpc), image),
+            "REST": _probabilities(Client(rest), outcome.job.name, image),
+            "gRPC": _probabilities(Client(grpc), outcome.job.name, image),
         }
     lines.line("\n".join(draw(image)))
     for protocol, probabilities in answers.items():
@@ -75,7 +75,7 @@ def _server(outcome: run.Outcome, workspace: Workspace) -> Iterator[tuple[str, s
     try:
         try:
             Client(url).wait_ready(outcome.job.name, timeout_seconds=_DEADLINE_SECONDS)
-        except Exception as error:
+        except ServerError as error:
             raise StrataError(f"The server did not start; see {log}") from error
         yield url, f"127.0.0.1:{port}"
     finally:
@@ -83,8 +83,8 @@ def _server(outcome: run.Outcome, workspace: Workspace) -> Iterator[tuple[str, s
         server.wait()
 
 
-def _probabilities(client: Client, image: Any) -> list[float]:
-    answer = client.predict("digits", {"image": image[None]}, signature="serve_raw")
+def _probabilities(client: Client, name: str, image: Any) -> list[float]:
+    answer = client.predict(name, {"image": image[None]}, signature="serve_raw")
     return [float(value) for value in answer["probabilities"][0]]
 
 

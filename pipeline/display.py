@@ -1,7 +1,9 @@
 """Tell a person, or a program, how a run goes: one line a step."""
 
 import json
+import math
 import os
+import shutil
 import sys
 import time
 from collections.abc import Iterator, Mapping
@@ -18,9 +20,9 @@ _BARS = "▁▂▃▄▅▆▇█"
 class Lines:
     """One line for each finished step; on a terminal, one live line below them."""
 
-    def __init__(self, stream: TextIO = sys.stdout):
-        self._stream = stream
-        self._live = stream.isatty()
+    def __init__(self, stream: TextIO | None = None):
+        self._stream = stream or sys.stdout
+        self._live = self._stream.isatty()
         self._running: dict[str, float] = {}
         self._progress: dict[str, str] = {}
         self._losses: list[float] = []
@@ -33,7 +35,12 @@ class Lines:
         elif kind == "progress":
             self._train(event)
         elif kind == "reused":
-            self._step(step, "=", "", f"up to date (run {event['from_run']})")
+            self._step(
+                step,
+                "=",
+                "",
+                f"recipe, data, code, packages as in run {event['from_run']}",
+            )
         elif kind in ("done", "failed"):
             self._running.pop(step, None)
             self._progress.pop(step, None)
@@ -65,7 +72,7 @@ class Lines:
 
     def _step(self, step: str, mark: str, seconds: str, text: str) -> None:
         if BY_NAME[step].module or mark == "✘":
-            self.line(f" {step:<11}{mark} {seconds:>7}  {text}")
+            self.line(f" {step:<10} {mark} {seconds:>7}  {text}")
 
     def _train(self, event: Event) -> None:
         values = {
@@ -91,7 +98,8 @@ class Lines:
             f"{step} {now - started:.0f} s {self._progress.get(step, '')}".rstrip()
             for step, started in self._running.items()
         )
-        self._stream.write(f"\r\x1b[2K {text}"[:200])
+        width = shutil.get_terminal_size().columns - 1
+        self._stream.write(f"\r\x1b[2K{f' {text}'[:width]}")
         self._stream.flush()
 
     def _clear(self) -> None:
@@ -103,18 +111,27 @@ class Lines:
 class JsonLines:
     """One JSON object for each event."""
 
-    def __init__(self, stream: TextIO = sys.stdout):
-        self._stream = stream
+    def __init__(self, stream: TextIO | None = None):
+        self._stream = stream or sys.stdout
 
     def __call__(self, event: Event) -> None:
         if event["event"] != "tick":
-            print(json.dumps(event), file=self._stream, flush=True)
+            print(json.dumps(_finite(event)), file=self._stream, flush=True)
 
     def line(self, text: str) -> None:
         self({"event": "message", "text": text})
 
     def close(self) -> None:
         """Nothing is held back."""
+
+
+def _finite(value: Any) -> Any:
+    """Return a value as JSON can say it: null for NaN and the infinities."""
+    if isinstance(value, Mapping):
+        return {key: _finite(below) for key, below in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(below) for below in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 @contextmanager

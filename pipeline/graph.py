@@ -26,7 +26,7 @@ from components.baselines import Baselines
 from components.push import Push
 from components.schema import SchemaCurator
 from components.validate import AnomalyGate
-from recipes.schema import Recipe
+from recipes.schema import SPLITS, Recipe
 
 # Named in full: Beam's default runner first tries to download another engine. The image
 # is never used in process, but naming one keeps TFX from building an sdist per step.
@@ -72,16 +72,21 @@ def components(recipe: Recipe, places: Places) -> list[BaseNode]:
     statistics = StatisticsGen(examples=examples.outputs["examples"]).with_id(
         "statistics"
     )
-    inferred = SchemaGen(statistics=statistics.outputs["statistics"]).with_id(
-        "infer_schema"
-    )
+    inferred = SchemaGen(
+        statistics=statistics.outputs["statistics"],
+        # A column without gaps here may have some when served.
+        infer_feature_shape=False,
+    ).with_id("infer_schema")
     schema = SchemaCurator(
         inferred=inferred.outputs["schema"], transform=transform_section
     ).with_id("schema")
     anomalies = ExampleValidator(
         statistics=statistics.outputs["statistics"], schema=schema.outputs["schema"]
     ).with_id("find_anomalies")
-    gate = AnomalyGate(anomalies=anomalies.outputs["anomalies"]).with_id("validate")
+    gate = AnomalyGate(
+        statistics=statistics.outputs["statistics"],
+        anomalies=anomalies.outputs["anomalies"],
+    ).with_id("validate")
     transform = Transform(
         examples=examples.outputs["examples"],
         schema=schema.outputs["schema"],
@@ -138,13 +143,14 @@ def components(recipe: Recipe, places: Places) -> list[BaseNode]:
 
 
 def _ingest(recipe: Recipe, places: Places) -> BaseNode:
+    splits = {name: recipe.data.splits[name] for name in SPLITS}
     if places.csv:
-        shares = {s: n for s, n in recipe.data.splits.items() if isinstance(n, int)}
+        shares = {name: n for name, n in splits.items() if isinstance(n, int)}
         return ingest.csv_example_gen(places.csv, shares)
     return ingest.TfdsExampleGen(
         name=recipe.data.tfds,
         data_dir=places.tfds,
-        splits=recipe.data.splits,
+        splits=splits,
         seed=recipe.data.seed,
     )
 

@@ -58,6 +58,16 @@ class StepRecord:
     seconds: float
     error: str | None = None
 
+    def as_reused(self) -> dict[str, Any]:
+        """Return the event that says that this execution stands in a later run."""
+        return {
+            "event": "reused",
+            "step": self.step,
+            "figures": dict(self.figures),
+            "outputs": dict(self.outputs),
+            "from_run": self.run_id,
+        }
+
 
 @dataclass(frozen=True)
 class RunRecord:
@@ -79,13 +89,16 @@ class History:
         with self._connection() as db:
             db.executescript(_SCHEMA)
 
-    def begin_run(self, pipeline: str, recipe: str, *, now: float) -> int:
-        """Record a started run; return its id."""
+    def begin_run(
+        self, pipeline: str, recipe: str, *, now: float, after: int = 0
+    ) -> int:
+        """Record a started run; return its id, which is greater than `after`."""
         with self._connection() as db:
             row = db.execute(
-                "INSERT INTO runs (pipeline, recipe, started, status) "
-                "VALUES (?, ?, ?, 'running') RETURNING id",
-                (pipeline, recipe, now),
+                "INSERT INTO runs (id, pipeline, recipe, started, status) VALUES "
+                "(max(?, (SELECT coalesce(max(id), 0) FROM runs)) + 1, "
+                "?, ?, ?, 'running') RETURNING id",
+                (after, pipeline, recipe, now),
             ).fetchone()
         return int(row[0])
 

@@ -58,8 +58,6 @@ class StepFailedError(StrataError):
 
     def __init__(self, step: str, cause: str, *, log: Path, exit_code: int):
         super().__init__(f"{step}: {cause}\n  log: {log}")
-        self.step = step
-        self.cause = cause
         self.exit_code = exit_code
 
 
@@ -214,13 +212,7 @@ class LocalRun:
                     cache_utils._get_outputs_of_execution(handle, earlier.execution_id)
                 ],
             )
-        event = {
-            "event": "reused",
-            "step": plan.step.name,
-            "figures": dict(earlier.figures),
-            "outputs": dict(earlier.outputs),
-            "from_run": earlier.run_id,
-        }
+        event = earlier.as_reused()
         report(event)
         return event
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from components import datasets, versions
+from pipeline.checks import parse
 from pipeline.history import History, StepRecord
 from pipeline.steps import STEPS, Step
 from recipes.schema import Recipe
@@ -230,9 +231,12 @@ def _source(module: str) -> Path | None:
 
 
 def _imports(path: Path) -> Iterator[str]:
-    for node in ast.walk(ast.parse(path.read_bytes())):
+    package = path.relative_to(REPOSITORY).parts[:-1]
+    for node in ast.walk(parse(path)):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            yield node.module
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            above = package[: len(package) + 1 - node.level] if node.level else ()
+            module = ".".join((*above, *filter(None, [node.module])))
+            yield module
+            yield from (f"{module}.{alias.name}" for alias in node.names)

@@ -139,6 +139,9 @@ def _run(job: Job, display: Display) -> Mapping[str, Event]:
     if _verdict(recorded) is False:
         stale = [p for p in stale if p.step.name != "push"]
     if not stale:
+        for planned in plans:
+            if planned.earlier:
+                display(planned.earlier.as_reused())
         display.line(f" {len(recorded)} steps up to date")
         _raise_if_refused(job.name, recorded)
         return recorded
@@ -181,16 +184,19 @@ def _execute(
 ) -> Mapping[str, Event]:
     """Run the stale steps in a new run, and keep how it ended."""
     run_id = job.history.begin_run(
-        job.name, job.recipe.model_dump_json(), now=time.time()
+        job.name,
+        job.recipe.model_dump_json(),
+        now=time.time(),
+        after=job.workspace.last_run(),
     )
     folder = job.workspace.run(run_id)
-    folder.mkdir(parents=True)
-    (folder / "recipe.json").write_text(job.recipe.model_dump_json(indent=2))
-    display.line(
-        f" run {run_id} · loading TensorFlow and TFX · logs in {folder / 'logs'}"
-    )
     status = "failed"
     try:
+        folder.mkdir(parents=True)
+        (folder / "recipe.json").write_text(job.recipe.model_dump_json(indent=2))
+        display.line(
+            f" run {run_id} · loading TensorFlow and TFX · logs in {folder / 'logs'}"
+        )
         steps = _launch(job, plans, run_id, display)
         status = "done" if _verdict(steps) else "refused"
     finally:
@@ -228,7 +234,8 @@ def _launch(
         report=_Recorder(job, run_id, plans, display),
         max_children=max(2, os.cpu_count() or 1),
     )
-    shutil.rmtree(checkpoints, ignore_errors=True)  # the training is done
+    # The training is done; what another recipe's left unfinished is dropped with it.
+    shutil.rmtree(checkpoints.parent, ignore_errors=True)
     return steps
 
 

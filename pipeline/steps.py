@@ -28,13 +28,19 @@ STEPS = (
         "ingest",
         recipe=("data",),
         module="components.ingest",
-        packages=("tfx", "apache-beam", "tensorflow-datasets", "scikit-learn"),
+        packages=(
+            "tfx",
+            "apache-beam",
+            "tensorflow",
+            "tensorflow-datasets",
+            "scikit-learn",
+        ),
     ),
     Step(
         "statistics",
         after=("ingest",),
         module="components.statistics",
-        packages=("tfx", "tensorflow-data-validation"),
+        packages=("tfx", "apache-beam", "tensorflow-data-validation"),
     ),
     Step(
         "infer_schema",
@@ -52,7 +58,11 @@ STEPS = (
         after=("statistics", "schema"),
         packages=("tfx", "tensorflow-data-validation"),
     ),
-    Step("validate", after=("find_anomalies",), module="components.validate"),
+    Step(
+        "validate",
+        after=("statistics", "find_anomalies"),
+        module="components.validate",
+    ),
     Step(
         "transform",
         after=("ingest", "schema", "validate"),
@@ -65,7 +75,7 @@ STEPS = (
         after=("transform",),
         recipe=("transform",),
         module="components.baselines",
-        packages=("tfx", "scikit-learn"),
+        packages=("tfx", "tensorflow", "tensorflow-transform", "scikit-learn"),
     ),
     Step(
         "train",

@@ -30,7 +30,9 @@ def main(name: str | None, stream: TextIO = sys.stdout) -> int:
             lines += [f"  log: {workspace.run(run.id) / 'logs' / record.step}.log"]
         elif step.module:
             lines += [f" {record.step:<11}{record.figures.get('summary', '')}"]
-        lines += [f"  refused: {text}" for text in record.figures.get("refusals", ())]
+    if run.status == "refused":
+        (verdict,) = history.done_steps(run.pipeline, "evaluate", limit=1)
+        lines += [f"  refused: {text}" for text in verdict.figures["refusals"]]
     stream.write("\n".join(lines) + "\n")
     return 0
 

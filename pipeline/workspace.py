@@ -40,6 +40,11 @@ class Workspace:
     def run(self, run_id: int) -> Path:
         return self.root / "runs" / str(run_id)
 
+    def last_run(self) -> int:
+        """Return the highest id that a run's folder has, 0 if there is none."""
+        found = self.run(0).parent.glob("[0-9]*")
+        return max((int(p.name) for p in found if p.name.isdecimal()), default=0)
+
     def lock(self, pipeline: str) -> Path:
         return self.root / "locks" / f"{pipeline}.lock"
 
@@ -66,7 +71,7 @@ def open_workspace() -> Workspace:
     Raises:
       BadInputError: it cannot be made or written to.
     """
-    root = Path(os.environ.get("STRATA_HOME", "workspace")).absolute()
+    root = Path(os.environ.get("STRATA_HOME") or "workspace").absolute()
     try:
         root.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -3,7 +3,7 @@
 import difflib
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
@@ -54,7 +54,14 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Recipe:
     try:
         tree = yaml.compose(path.read_text("utf-8"), Loader=_Loader)
         values = yaml.load(path.read_text("utf-8"), Loader=_Loader)
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        json.dumps(values, default=str)  # refuses a list that contains itself
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark
+        line = f":{mark.line + 1}" if mark else ""
+        raise BadInputError(
+            f"{path}{line}: not valid YAML: {_flat(error.problem or error)}"
+        ) from error
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise BadInputError(f"{path}: not valid YAML: {_flat(error)}") from error
     if not isinstance(values, dict):
         raise BadInputError(
@@ -83,6 +90,10 @@ class _Loader(yaml.SafeLoader):
         seen: set[Any] = set()
         for key_node, _ in node.value:
             key = self.construct_object(key_node, deep=True)
+            if not isinstance(key, Hashable):
+                raise yaml.constructor.ConstructorError(
+                    problem="a key must be a word", problem_mark=key_node.start_mark
+                )
             if key in seen:
                 raise yaml.constructor.ConstructorError(
                     problem=f"key {key!r} stands twice",
@@ -186,5 +197,5 @@ def _nearest(word: str, choices: Sequence[str]) -> str:
     return f" Expected one of {', '.join(choices)}." if choices else ""
 
 
-def _flat(error: Exception) -> str:
+def _flat(error: object) -> str:
     return " ".join(str(error).split())

@@ -8,7 +8,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-SPLITS = ("train", "eval", "test")
+Split = Literal["train", "eval", "test"]
+SPLITS: tuple[Split, ...] = ("train", "eval", "test")
 
 # TFMA metric -> whether higher is better. Names are TFMA's; a wrong one would fail
 # only in the Evaluator, after training.
@@ -29,7 +30,9 @@ Scalar = bool | int | float | str
 
 
 class Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+    model_config = ConfigDict(
+        extra="forbid", strict=True, frozen=True, allow_inf_nan=False
+    )
 
 
 class Data(Section):
@@ -45,7 +48,7 @@ class Data(Section):
         description="TensorFlow Datasets builder, `name` or `name/config`; `digits` is "
         "one of our own.",
     )
-    splits: dict[Literal["train", "eval", "test"], Positive | str] = Field(
+    splits: dict[Split, Positive | str] = Field(
         {"train": 8, "eval": 1, "test": 1},
         description="Either shares, which split all records by a hash of their content "
         "(equal records stay together), or the builder's own splits by name or slice "
@@ -75,11 +78,6 @@ class Data(Section):
             )
         return self
 
-    @property
-    def hashed(self) -> bool:
-        """Whether records are split by hash rather than by the builder."""
-        return all(isinstance(value, int) for value in self.splits.values())
-
 
 class Label(Section):
     """What is predicted: one of `classes`, or whether a number is `above` a bound."""
@@ -107,6 +105,10 @@ class Label(Section):
             raise ValueError("`classes` must be all whole numbers or all texts.")
         if self.classes and len(set(self.classes)) < len(self.classes):
             raise ValueError("`classes` names a value twice.")
+        numbers = sorted(c for c in self.classes or () if isinstance(c, int))
+        if numbers and numbers[-1] - numbers[0] >= len(numbers):
+            # The schema of whole numbers is a range: a gap could not be validated.
+            raise ValueError("`classes` of whole numbers must leave none out.")
         return self
 
 
@@ -167,7 +169,9 @@ class Train(Section):
         64, description="Examples per update over all replicas together."
     )
     max_steps: Positive | None = Field(
-        None, description="Stop after this many updates, even within an epoch."
+        None,
+        description="At most this many updates: one short epoch, or as many whole "
+        "epochs as fit.",
     )
     optimizer: Literal["adam", "sgd"] = "adam"
     learning_rate: float = Field(0.001, gt=0)
@@ -177,7 +181,7 @@ class Train(Section):
         description="With `mirrored`: how many. Default: every GPU. Without a GPU, so "
         "many logical CPU devices, which share the cores: to check, not to speed up.",
     )
-    seed: int = 0
+    seed: int = Field(0, ge=0, lt=2**32)
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

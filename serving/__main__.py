@@ -19,6 +19,7 @@ from serving.versions import ModelVersions
 logger = logging.getLogger("serving")
 
 FAILED, BAD_INPUT = 1, 2  # exit codes
+BACKLOG = 2048  # connections waiting to be taken
 GRACE_SECONDS = 30  # how long requests in flight may take after SIGTERM
 
 
@@ -135,6 +136,11 @@ def _serve(
     stop: threading.Event,
 ) -> int:
     models = {flags.model_name: versions}
+    try:
+        if flags.rest_api_port:
+            rest_socket.listen(BACKLOG)  # another server may have been quicker
+    except OSError as error:
+        return _refuse(f"cannot listen on {flags.rest_api_port}: {error}", FAILED)
     # More threads than cores: some wait for the network. Further calls queue.
     executor = ThreadPoolExecutor(4 * (os.cpu_count() or 1), "request")
     stops: list[Callable[[], None]] = []

@@ -1,0 +1,146 @@
+"""What is refused before anything heavy is loaded."""
+
+from pathlib import Path
+
+import pytest
+
+import models
+from pipeline import checks
+from recipes import load
+from recipes.errors import BadInputError
+
+HEADER = "tips,miles,age,town"
+TIPS = """\
+name: tips
+data: {csv: trips.csv}
+transform:
+  label: {feature: tips, above: 0.2}
+  numeric: [miles]
+  buckets: {age: 4}
+  vocabulary: {town: 9}
+model: {family: wide_deep}
+train: {epochs: 1}
+evaluate: {metrics: {AUC: {at_least: 0.5}}}
+"""
+
+
+@pytest.fixture
+def tips(tmp_path):
+    """Return a recipe and its folder, with `trips.csv` of the given text in it."""
+
+    def write(text=f"{HEADER}\n1,2,3,x\n", *overrides):
+        (tmp_path / "tips.yaml").write_text(TIPS)
+        if text is not None:
+            (tmp_path / "trips.csv").write_text(text)
+        return load.load(tmp_path / "tips.yaml", overrides), tmp_path
+
+    return write
+
+
+def refusal(check, *arguments):
+    with pytest.raises(BadInputError) as caught:
+        check(*arguments)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("name", load.names())
+def test_every_shipped_recipe_passes(name):
+    path = load.find(name)
+    recipe = load.load(path)
+    checks.model(recipe)
+    found = checks.csv(recipe, path.parent)
+    assert (found is None) == (recipe.data.csv is None)
+
+
+def test_a_misspelled_family_gets_the_nearest_name(tips):
+    recipe, _ = tips(None, "model.family=wide_dep")
+    message = refusal(checks.model, recipe)
+    assert message.startswith("[model] family: Expected one of cnn, mlp")
+    assert message.endswith("Received: 'wide_dep'. Did you mean 'wide_deep'?")
+
+
+def test_a_misspelled_argument_gets_the_nearest_name(tips):
+    recipe, _ = tips(None, "model.arguments={embeding_dim: 4}")
+    message = refusal(checks.model, recipe)
+    assert "wide_deep takes no 'embeding_dim'. Did you mean 'embedding_dim'?" in message
+
+
+@pytest.mark.parametrize("family", models.names())
+def test_every_family_tells_its_arguments_without_keras(family, tips):
+    recipe, _ = tips(None, f"model.family={family}", "model.arguments={xyz: 1}")
+    assert "takes no 'xyz'. Expected some of " in refusal(checks.model, recipe)
+    recipe, _ = tips(None, f"model.family={family}", "model.arguments={seed: 1}")
+    checks.model(recipe)
+
+
+def test_a_csv_is_found_beside_its_recipe(tips):
+    recipe, folder = tips()
+    assert checks.csv(recipe, folder) == folder / "trips.csv"
+
+
+def test_a_csv_may_lie_elsewhere(tips, tmp_path_factory):
+    other = tmp_path_factory.mktemp("other") / "data.csv"
+    other.write_text(f"{HEADER}\n1,2,3,x\n")
+    recipe, folder = tips(None, f"data.csv={other}")
+    assert checks.csv(recipe, folder) == other
+
+
+def test_a_csv_in_a_package_is_found_without_importing_it(tips):
+    recipe, folder = tips(None, "data.csv=package:recipes/digits.yaml")
+    message = refusal(checks.csv, recipe, folder)
+    assert message.startswith(f"{Path(load.__file__).parent / 'digits.yaml'}:1: ")
+
+
+def test_a_package_that_is_not_there_is_named(tips):
+    recipe, folder = tips(None, "data.csv=package:no_such_package/a.csv")
+    message = refusal(checks.csv, recipe, folder)
+    assert message == "[data] csv: package 'no_such_package' is not installed."
+
+
+def test_a_tfds_recipe_has_no_csv(tips):
+    digits = load.load(load.find("digits"))
+    assert checks.csv(digits, Path("/nowhere")) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (None, "[data] csv: no file "),
+        ("", "Received an empty file."),
+        (f"{HEADER}\n", "Received a header only."),
+        ("tips,miles,age\n1,2,3\n", ":1: no column 'town', which the recipe"),
+        ("miles\n1\n", ":1: no column 'age', 'town', 'tips', which the recipe"),
+    ],
+)
+def test_a_csv_that_cannot_do_is_refused(tips, text, words):
+    recipe, folder = tips(text)
+    message = refusal(checks.csv, recipe, folder)
+    assert words in message
+    assert str(folder / "trips.csv") in message
+
+
+def test_a_missing_divisor_column_is_refused(tips):
+    label = "transform.label={feature: tips, above: 0.2, divide_by: fare}"
+    recipe, folder = tips(f"{HEADER}\n1,2,3,x\n", label)
+    assert "no column 'fare'" in refusal(checks.csv, recipe, folder)
+
+
+def test_quoted_column_names_are_read(tips):
+    recipe, folder = tips('"tips", "miles","age","town"\n1,2,3,x\n')
+    assert checks.csv(recipe, folder) == folder / "trips.csv"
+
+
+def test_a_dotted_package_is_refused(tips):
+    r, folder = tips(None, "data.csv=package:no_such.package/a.csv")
+    with pytest.raises(BadInputError):
+        checks.csv(r, folder)
+
+
+def test_a_byte_order_mark_is_named(tips):
+    with pytest.raises(BadInputError, match="byte order mark"):
+        checks.csv(*tips("\ufefftips,miles,age,town\n1,2,3,x\n"))
+
+
+def test_a_name_that_would_be_read_as_a_pattern_is_refused(tips):
+    with pytest.raises(BadInputError, match="pattern"):
+        checks.csv(*tips(None, "data.csv=trips[1].csv"))
