@@ -34,8 +34,9 @@ SPEC = {
 }
 
 
-def config(**changes):
-    model = {"family": "wide_deep", "arguments": {"units": [4]}}
+def config(dropout=0.0, **changes):
+    arguments = {"units": [4], "dropout": dropout}
+    model = {"family": "wide_deep", "arguments": arguments}
     return {"transform": TRANSFORM, "model": model, "train": {**TRAIN, **changes}}
 
 
@@ -91,10 +92,12 @@ def test_only_the_last_epoch_is_kept(files, tmp_path):
     assert names == ["epoch-000003.weights.h5"]
 
 
-def test_a_resumed_training_ends_like_an_undisturbed_one(files, tmp_path):
-    whole, _, _ = fitted(files, tmp_path / "whole", epochs=4)
-    fitted(files, tmp_path / "cut", epochs=2)
-    resumed, checkpoints, epochs = fitted(files, tmp_path / "cut", epochs=4)
+@pytest.mark.parametrize("dropout", [0.0, 0.5])
+def test_a_resumed_training_ends_like_an_undisturbed_one(files, tmp_path, dropout):
+    whole, _, _ = fitted(files, tmp_path / "whole", epochs=4, dropout=dropout)
+    fitted(files, tmp_path / "cut", epochs=2, dropout=dropout)
+    cut = tmp_path / "cut"
+    resumed, checkpoints, epochs = fitted(files, cut, epochs=4, dropout=dropout)
     assert checkpoints.restored_epoch == 2
     assert len(epochs) == 2
     assert_same_state(resumed, whole)

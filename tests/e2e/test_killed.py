@@ -4,6 +4,8 @@ import json
 
 import pytest
 
+from pipeline.history import History
+
 pytestmark = pytest.mark.e2e
 
 RECIPE = (
@@ -51,3 +53,12 @@ def test_kills_cost_only_the_step_they_hit(strata, tmp_path):
     assert undisturbed("run", *RECIPE).returncode == 0
     ours, theirs = (s.training("digits")["epochs"][-1] for s in (strata, undisturbed))
     assert ours == pytest.approx(theirs, abs=1e-5)
+    ours, theirs = (_test_metrics(s) for s in (strata, undisturbed))
+    assert ours == pytest.approx(theirs, abs=1e-5)
+
+
+def _test_metrics(strata):
+    (record,) = History(strata.workspace / "history.db").done_steps(
+        "digits", "evaluate"
+    )
+    return record.figures["metrics"]

@@ -49,6 +49,10 @@ def test_shell_blocks_run_in_order(tmp_path):
     assert '"predictions"' in result.stdout
 
 
+def test_no_placeholder_is_left():
+    assert re.findall(r"^[A-Z]{4,}$", README, re.MULTILINE) == []
+
+
 def test_yaml_block_is_a_complete_recipe():
     (block,) = _blocks("yaml")
     recipe = Recipe.model_validate(yaml.safe_load(block), strict=False)
