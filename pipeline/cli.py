@@ -18,7 +18,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     0 done; 2 bad input or recipe; 3 missing device, engine or dependency; 4 refused by
     the examination; 1 anything else.
     """
-    parsed = _parser().parse_args(arguments)
+    parsed = _parse(arguments)
     try:
         code: int = parsed.command(parsed)
     except KeyboardInterrupt:
@@ -30,6 +30,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise  # a fault of ours keeps its traceback
         print(f"strata: {message}", file=sys.stderr)
     return code
+
+
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """Parse arguments; overrides may also stand behind options."""
+    parser = _parser()
+    parsed, rest = parser.parse_known_args(arguments)
+    if not hasattr(parsed, "overrides") or any(
+        text.startswith("-") or "=" not in text for text in rest
+    ):
+        parser.parse_args(arguments)  # says what is wrong, and exits
+    else:
+        parsed.overrides += rest
+    return parsed
 
 
 def _explain(error: Exception) -> tuple[str, int]:

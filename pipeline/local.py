@@ -222,9 +222,11 @@ class LocalRun:
         sys.stdout.flush()
         sys.stderr.flush()
         reading, writing = os.pipe()
+        parent = os.getpid()
         pid = os.fork()
         if pid == 0:
             os.close(reading)
+            _die_with(parent)
             self._child(name, writing, log)
         os.close(writing)
         return _Child(name, pid, reading, log, time.monotonic())
@@ -233,7 +235,6 @@ class LocalRun:
         """Run one step and leave the process; never returns."""
         status = 1
         try:
-            _die_with_parent()
             signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends us
             _log_to(log)
             with os.fdopen(pipe, "w", buffering=1) as stream:
@@ -339,9 +340,12 @@ def _failure(step: str, error: BaseException) -> Event:
     return {"event": "failed", "cause": cause, "code": 2 if is_bad_data else 1}
 
 
-def _die_with_parent() -> None:
+def _die_with(parent: int) -> None:
+    """Have the system end this process when its parent ends, however that happens."""
     pr_set_pdeathsig = 1
     ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(1)  # it ended before it could be asked for
 
 
 def _log_to(log: Path) -> None:

@@ -55,7 +55,8 @@ def _answers(strata, instances):
         [*command, f"--rest_api_port={url.rsplit(':', 1)[1]}"], env=strata.environment()
     )
     try:
-        Client(url).wait_ready("things", timeout_seconds=180)
+        with Client(url) as client:
+            client.wait_ready("things", timeout_seconds=180)
         answer = strata("predict", "things", instances, f"--url={url}")
     finally:
         server.terminate()
@@ -117,7 +118,7 @@ def test_typo_in_the_recipe_names_the_line(strata, recipe):
 
 
 def test_one_row_is_too_few(strata, recipe):
-    _refused(strata, strata("run", recipe([HEADER, ROWS[0]])), "statistics")
+    _refused(strata, strata("run", recipe([HEADER, ROWS[0]])), "none in eval")
 
 
 @pytest.fixture
@@ -137,7 +138,7 @@ def test_full_disk_stops_the_run_and_room_lets_it_go_on(strata, recipe, small_di
     disk, make_room = small_disk
     strata.workspace = disk / "workspace"
     path = recipe([HEADER, *ROWS])
-    _refused(strata, strata("run", path), "train: No space left on the disk", code=1)
+    _refused(strata, strata("run", path), "No space left on the disk", code=1)
     make_room()
     result, kinds = strata.events(path)
     assert result.returncode == 0, result.stderr
