@@ -4,7 +4,9 @@ import bisect
 import fcntl
 import hashlib
 import importlib
+import itertools
 import json
+import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -23,6 +25,7 @@ from components import datasets
 from recipes.errors import BadInputError
 
 Splits = Mapping[str, int] | Mapping[str, str]
+Shard = tuple[str, int, int]  # file, records to skip, records to take (-1: all)
 
 
 def csv_example_gen(path: Path, splits: Mapping[str, int]) -> CsvExampleGen:
@@ -53,6 +56,7 @@ class _TfdsExecutor(base_example_gen_executor.BaseExampleGenExecutor):
         del exec_properties
         splits = self._config["splits"]
         if not all(isinstance(share, int) for share in splits.values()):
+            check_disjoint({s: self._shards(name) for s, name in splits.items()})
             return {
                 split: pipeline | f"Read[{split}]" >> self._read(source)
                 for split, source in splits.items()
@@ -65,6 +69,10 @@ class _TfdsExecutor(base_example_gen_executor.BaseExampleGenExecutor):
         return dict(zip(splits, parts, strict=True))
 
     def _read(self, source: str) -> beam.PTransform:
+        shards = beam.Create(self._shards(source))
+        return f"Shards[{source}]" >> shards | beam.FlatMap(_records)
+
+    def _shards(self, source: str) -> list[Shard]:
         try:
             instructions = self._builder.info.splits[source].file_instructions
         except (KeyError, ValueError) as error:
@@ -72,8 +80,7 @@ class _TfdsExecutor(base_example_gen_executor.BaseExampleGenExecutor):
                 f"Data set {self._config['name']!r} has no split {source!r}. "
                 f"Expected one of {', '.join(self._builder.info.splits)}, or a slice."
             ) from error
-        shards = [(str(i.filename), i.skip, i.take) for i in instructions]
-        return f"Shards[{source}]" >> beam.Create(shards) | beam.FlatMap(_records)
+        return [(str(i.filename), i.skip, i.take) for i in instructions]
 
 
 class TfdsExampleGen(component.QueryBasedExampleGen):
@@ -159,7 +166,26 @@ def figures(outputs: Mapping[str, str]) -> dict[str, Any]:
     }
 
 
-def _records(shard: tuple[str, int, int]) -> Iterator[bytes]:
+def check_disjoint(shards: Mapping[str, list[Shard]]) -> None:
+    """Refuse splits that share a record.
+
+    Raises:
+      BadInputError: what is judged on would have been learned from.
+    """
+    for (one, ours), (other, theirs) in itertools.combinations(shards.items(), 2):
+        if any(_overlap(a, b) for a, b in itertools.product(ours, theirs)):
+            raise BadInputError(
+                f"[data] splits: {one!r} and {other!r} share records. Expected "
+                "slices such as train[:80%], train[80%:90%] and train[90%:]."
+            )
+
+
+def _overlap(one: Shard, other: Shard) -> bool:
+    ends = (skip + take if take >= 0 else math.inf for _, skip, take in (one, other))
+    return one[0] == other[0] and max(one[1], other[1]) < min(ends)
+
+
+def _records(shard: Shard) -> Iterator[bytes]:
     filename, skip, take = shard
     yield from (
         tf.data.TFRecordDataset(filename).skip(skip).take(take).as_numpy_iterator()

@@ -21,9 +21,9 @@ def input_shape(
 
 
 def num_outputs(transform: Mapping[str, Any]) -> int:
-    """Return the number of logits: one per class, or one for a yes-or-no label."""
-    classes = transform["label"]["classes"]
-    return len(classes) if classes else 1
+    """Return the number of logits: one per class, or one where there are two."""
+    classes = transform["label"]["classes"] or ()
+    return len(classes) if len(classes) > 2 else 1
 
 
 def model_inputs(

@@ -25,8 +25,10 @@ def AnomalyGate(
     check_splits(num_examples(statistics.uri))
     found = list_anomalies(anomalies.uri)
     if found:
+        more = f"; and {len(found) - 4} more" if len(found) > 4 else ""
         raise BadInputError(
-            f"The data breaks the schema in {len(found)} places: " + "; ".join(found)
+            f"The data is not what the recipe says, in {len(found)} places (a missing "
+            f"value is an empty cell): {'; '.join(found[:4])}{more}"
         )
 
 

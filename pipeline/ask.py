@@ -72,7 +72,8 @@ def predict(name: str, source: str, *, signature: str, url: str) -> Any:
 
     Args:
       name: model.
-      source: JSON list of instances, `@FILE` that holds it, or `-` for standard input.
+      source: JSON list of instances or a whole request, `@FILE` that holds it, or `-`
+        for standard input.
       signature: of the model.
       url: of the server.
 
@@ -80,7 +81,9 @@ def predict(name: str, source: str, *, signature: str, url: str) -> Any:
       BadInputError: no such file, not JSON, or the server refused the request.
       MissingError: there is no server.
     """
-    body = {"signature_name": signature, "instances": _instances(source)}
+    given = _instances(source)
+    is_request = isinstance(given, dict) and "instances" in given
+    body = given if is_request else {"signature_name": signature, "instances": given}
     if not url.startswith(("http://", "https://")):
         raise BadInputError(
             f"Expected a URL such as http://HOST:PORT. Received: {url!r}"

@@ -29,6 +29,13 @@ def model(recipe: Recipe) -> None:
                 f"[model.arguments] {recipe.model.family} takes no {name!r}.{hint} "
                 f"Expected some of {', '.join(accepted)}."
             )
+    wants_table = _takes_table(recipe.model.family)
+    if wants_table == bool(recipe.transform.image):
+        raise BadInputError(
+            f"[model] family: {recipe.model.family} takes "
+            f"{'a table' if wants_table else 'an image'}, and [transform] makes "
+            f"{'an image' if wants_table else 'a table'}."
+        )
 
 
 def parse(source: Path) -> ast.Module:
@@ -114,6 +121,15 @@ def _header(path: Path) -> list[str]:
             f"{path}: starts with a byte order mark. Save it as UTF-8 without one."
         )
     return [name.strip() for name in header]
+
+
+def _takes_table(family: str) -> bool:
+    """Whether a family reads a table: its TINY example says so."""
+    for node in parse(Path(str(models.__file__)).with_name(f"{family}.py")).body:
+        if isinstance(node, ast.AnnAssign | ast.Assign) and "TINY" in ast.dump(node):
+            tiny = ast.literal_eval(node.value or ast.Constant(None))
+            return isinstance(tiny["input_shape"], dict)
+    raise BadInputError(f"models/{family}.py has no TINY.")
 
 
 def _build_arguments(family: str) -> list[str]:

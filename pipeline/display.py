@@ -60,7 +60,7 @@ class Lines:
 
     def _finished(self, kind: str, step: str, event: Event) -> None:
         if kind == "failed":
-            self._step(step, "✘", f"{event['seconds']:.1f} s", event["cause"])
+            self._step(step, "✘", f"{event['seconds']:.1f} s", "failed")
             return
         figures = event["figures"]
         if figures:

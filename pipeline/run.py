@@ -145,20 +145,19 @@ def _run(job: Job, display: Display) -> Mapping[str, Event]:
         display.line(f" {len(recorded)} steps up to date")
         _raise_if_refused(job.name, recorded)
         return recorded
+    names = {planned.step.name for planned in stale}
     for planned in stale:
-        _explain(planned, display)
+        _explain(planned, names, display)
     steps = _execute(job, plans, display)
     _raise_if_refused(job.name, steps)
     return steps
 
 
-def _explain(planned: plan.StepPlan, display: Display) -> None:
+def _explain(planned: plan.StepPlan, stale: set[str], display: Display) -> None:
     """Say why a step runs again, where the steps before it are not reason enough."""
-    own = [
-        r
-        for r in planned.reasons
-        if r.removesuffix(" changed") not in planned.step.after
-    ]
+    # A new candidate is compared with the live model, which the last was not.
+    known = {*planned.step.after, *(["live"] if "train" in stale else [])}
+    own = [r for r in planned.reasons if r.removesuffix(" changed") not in known]
     if own and own != ["never ran"]:
         display.line(f" {planned.step.name} runs again: {', '.join(own)}")
 
@@ -200,8 +199,8 @@ def _execute(
         steps = _launch(job, plans, run_id, display)
         status = "done" if _verdict(steps) else "refused"
     finally:
-        display.close()
         job.history.end_run(run_id, status, now=time.time())
+        display.close()
     return steps
 
 

@@ -33,7 +33,8 @@ def find(name: str) -> Path:
     else:
         path = HERE / f"{name}.yaml"
     if not path.is_file():
-        hint = _nearest(name, names())
+        close = difflib.get_close_matches(name, names(), n=1)
+        hint = f" Did you mean {close[0]!r}?" if close else ""
         raise BadInputError(
             f"No recipe {name!r}. Expected a YAML file or one of "
             f"{', '.join(names())}.{hint}"

@@ -131,3 +131,17 @@ def test_figures_are_the_bytes_of_each_split(tmp_path):
     got = ingest.figures({"examples": str(tmp_path)})
     assert got["size_bytes"] == {"train": 1_500_000, "test": 10_000}
     assert got["summary"] == "2 splits, 1.51 MB compressed"
+
+
+@pytest.mark.parametrize(
+    ("test", "is_shared"),
+    [(("a", 90, 10), False), (("b", 0, 50), False), (("a", 85, 10), True)]
+    + [(("a", 0, -1), True)],
+)
+def test_splits_that_share_records_are_refused(test, is_shared):
+    shards = {"train": [("a", 0, 80)], "eval": [("a", 80, 10)], "test": [test]}
+    if not is_shared:
+        ingest.check_disjoint(shards)
+        return
+    with pytest.raises(BadInputError, match="'eval' and 'test'|'train' and 'test'"):
+        ingest.check_disjoint(shards)

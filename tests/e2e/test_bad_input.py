@@ -36,7 +36,7 @@ def recipe(tmp_path):
             },
             "model": {"family": "wide_deep"},
             "train": {"epochs": 1, "global_batch_size": 16},
-            "evaluate": {"metrics": {"SparseCategoricalAccuracy": {"at_least": 0.0}}},
+            "evaluate": {"metrics": {"BinaryAccuracy": {"at_least": 0.0}}},
         }
         path = tmp_path / "things.yaml"
         path.write_text(yaml.safe_dump(values))

@@ -89,7 +89,7 @@ def test_plain_lines_where_there_is_no_terminal():
         " train      ✔  12.3 s  loss █▁  61 weights",
         " ingest     =          recipe, data, code, packages as in run 3",
         " evaluate   ✘   1.0 s  test accuracy 0.1",
-        " validate   ✘   0.5 s  no disk",
+        " validate   ✘   0.5 s  failed",
         " end",
     ]
 
@@ -102,7 +102,7 @@ def test_a_step_with_nothing_to_tell_is_shown_where_it_fails():
     Lines(stream)({**done, "event": "failed", "cause": "no disk"})
     step, told = stream.getvalue().split("✘")
     assert step.strip() == "infer_schema"
-    assert told.strip() == "0.5 s  no disk"
+    assert told.strip() == "0.5 s  failed"
 
 
 def test_a_terminal_gets_one_live_line_that_is_cleared_in_the_end():

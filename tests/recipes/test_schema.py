@@ -122,3 +122,20 @@ def test_a_table_recipe_reads_its_columns_without_the_label():
 def test_a_recipe_cannot_be_changed_after_it_was_checked():
     with pytest.raises(ValidationError, match="frozen"):
         read(TABLE).train.epochs = 4
+
+
+@pytest.mark.parametrize(
+    ("classes", "metric"),
+    [(["a", "b", "c"], "AUC"), (["a", "b"], "SparseCategoricalAccuracy")],
+)
+def test_a_metric_must_fit_the_number_of_classes(classes, metric):
+    transform = TABLE["transform"] | {"label": {"feature": "y", "classes": classes}}
+    metrics = {"metrics": {metric: {"at_least": 0.5}}}
+    with pytest.raises(ValidationError, match=f"{metric} does not fit"):
+        read(TABLE | {"transform": transform, "evaluate": metrics})
+
+
+def test_a_column_that_no_model_can_name_is_refused():
+    transform = TABLE["transform"] | {"numeric": ["sepal length (cm)"]}
+    with pytest.raises(ValidationError, match="Rename it"):
+        read(TABLE | {"transform": transform})
