@@ -121,13 +121,15 @@ def prepare(name: str, data_dir: str) -> tfds.core.DatasetBuilder:
         # Records of another version of the builder's code are other records.
         source = Path(str(module.__file__)).read_bytes()
         folder /= hashlib.sha256(source).hexdigest()[:12]
-    try:
-        builder = tfds.builder(name, data_dir=folder, file_format="tfrecord")
-    except tfds.core.DatasetNotFoundError as error:
-        raise BadInputError(f"TFDS has no data set {name!r}.") from error
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / ".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # two pipelines may want the same data set
+        # Two pipelines may want the same data set. A builder made before the other has
+        # prepared it would not know its splits.
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        try:
+            builder = tfds.builder(name, data_dir=folder, file_format="tfrecord")
+        except tfds.core.DatasetNotFoundError as error:
+            raise BadInputError(f"TFDS has no data set {name!r}.") from error
         builder.download_and_prepare(
             download_config=tfds.download.DownloadConfig(try_download_gcs=False)
         )

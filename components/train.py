@@ -189,7 +189,9 @@ class _Progress(keras.callbacks.Callback):
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         if time.monotonic() - self._reported > 0.5:
             self._reported = time.monotonic()
-            self._say({"step": batch + 1, "steps": self._num_steps, **_floats(logs)})
+            self._say(
+                {"update": batch + 1, "updates": self._num_steps, **_floats(logs)}
+            )
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         self.epochs.append(_floats(logs))

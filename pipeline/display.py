@@ -81,8 +81,8 @@ class Lines:
             if name in event
         }
         text = f"epoch {event['epoch']}/{event['epochs']}"
-        if "steps" in event:
-            text += f" step {event['step']}/{event['steps']}"
+        if "updates" in event:
+            text += f" update {event['update']}/{event['updates']}"
         text += "".join(f" {name} {value}" for name, value in values.items())
         self._progress["train"] = text
         if "val_loss" in event:

@@ -52,16 +52,20 @@ class Strata:
             stderr=subprocess.STDOUT,
             env=self.environment(),
         )
-        deadline = time.monotonic() + DEADLINE_SECONDS
         try:
-            while not condition():
-                assert run.poll() is None, "the run ended before the moment came"
-                assert time.monotonic() < deadline
-                time.sleep(0.0005)
+            self.wait_until(condition, run)
         finally:
             run.send_signal(signal.SIGKILL)
             output, _ = run.communicate()
         return output.decode()
+
+    def wait_until(self, condition, run):
+        """Wait for a moment in a run that is under way."""
+        deadline = time.monotonic() + DEADLINE_SECONDS
+        while not condition():
+            assert run.poll() is None, "the run ended before the moment came"
+            assert time.monotonic() < deadline
+            time.sleep(0.0005)
 
     def models(self, name):
         """Return the names in the model's directory that a server would look at."""

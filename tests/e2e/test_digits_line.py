@@ -35,6 +35,7 @@ def test_more_epochs_run_training_and_what_follows_only(shared_strata):
     assert {e["step"] for e in kinds["started"]} <= {"train", "evaluate", "push"}
     texts = [event["text"] for event in kinds["message"]]
     assert " override train.epochs=21" in texts
+    assert {event["step"] for event in kinds["progress"]} == {"train"}
     assert any("train.epochs 20 -> 21" in text for text in texts)
     saved = json.loads(shared_strata.newest("runs/*/recipe.json").read_text())
     assert saved["train"]["epochs"] == 21
@@ -80,11 +81,14 @@ def test_two_pipelines_may_start_on_one_data_set_at_once(strata):
             ("digits_mlp", ()),
         )
     ]
-    second = strata("run", "digits")  # while the first is importing TensorFlow
+    lock = strata.workspace / "locks" / "digits.lock"
+    holder = f"process {runs[0].pid},"
+    strata.wait_until(lambda: lock.exists() and holder in lock.read_text(), runs[0])
+    second = strata("run", "digits")
     outputs = [run.communicate(timeout=600)[0] for run in runs]
     assert [run.returncode for run in runs] == [0, 0], outputs
     assert second.returncode == 2
-    assert f"process {runs[0].pid}," in second.stderr
+    assert holder in second.stderr
 
 
 def test_mirrored_training_runs_on_two_replicas(shared_strata):
