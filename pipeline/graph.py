@@ -95,7 +95,7 @@ def components(recipe: Recipe, places: Places) -> list[BaseNode]:
         splits_config=transform_pb2.SplitsConfig(
             analyze=["train"], transform=["train", "eval", "test"]
         ),
-        disable_statistics=True,  # nobody reads them; a third of the CPU time
+        disable_statistics=True,  # nobody reads them
     ).with_id("transform")
     transform.add_upstream_node(gate)
     baselines = Baselines(
