@@ -1,10 +1,13 @@
 """What a deep model must be compared with: majority vote and logistic regression.
 
 Both learn from the transformed `train` split and are scored on `test`, as the candidate
-is. A table's ids are one-hot, its numbers already z-scores; pixels are scaled to 0..1.
+is. Ids of a table are one-hot, its numbers as the model gets them; a text is how often
+each token is in it; pixels are 0..1 or as the recipe scales them; of audio every value
+is scaled to mean 0 and standard deviation 1.
 """
 
 import json
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,7 +17,9 @@ import tensorflow as tf
 import tensorflow_transform as tft
 from scipy import sparse
 from sklearn import metrics
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
+from sklearn.preprocessing import StandardScaler
 from tfx.dsl.component.experimental.annotations import (
     InputArtifact,
     OutputArtifact,
@@ -24,9 +29,14 @@ from tfx.dsl.component.experimental.decorators import component
 from tfx.types import standard_artifacts
 from tfx.types.artifact import Artifact
 
-from components import inputs
+from components import inputs, tokens
+from components.transform import LABEL
 
-MAX_EXAMPLES = 200_000  # bounds memory; a linear model gains little from more
+# Bound memory and time; a linear model gains little from more.
+MAX_EXAMPLES = 200_000
+MAX_VALUES = 25_000_000  # of dense examples together
+MAX_WORK = 2_500_000_000  # values looked at while fitting
+MIN_ROUNDS, MAX_ROUNDS = 100, 1000  # whatever the work
 FILE_NAME = "baselines.json"
 
 
@@ -51,6 +61,8 @@ def Baselines(
         load(Path(examples.uri) / f"Split-{split}", spec, section)
         for split in ("train", "test")
     )
+    if section["audio"]:
+        train, test = standardized(train, test)
     result = compare(train, test, num_classes=max(2, inputs.num_outputs(section)))
     (Path(scores.uri) / FILE_NAME).write_text(json.dumps(result))
 
@@ -59,15 +71,35 @@ Matrix = tuple[Any, np.ndarray]
 
 
 def load(directory: Path, spec: inputs.Spec, transform: Mapping[str, Any]) -> Matrix:
-    """Return (examples, columns) features, dense or sparse, and (examples,) labels."""
+    """Return (examples, columns) features, dense or sparse, and (examples,) labels.
+
+    Of more examples than are wanted every so many-th is taken.
+    """
     files = sorted(str(path) for path in directory.glob("*.gz"))
+    width = _width(transform)
+    is_dense = bool(transform["image"] or transform["audio"])
+    most = max(1, MAX_VALUES // width) if is_dense else MAX_EXAMPLES
+    every = -(-inputs.count(files) // min(most, MAX_EXAMPLES))
+
+    def parse(serialized: tf.Tensor) -> tuple[Any, tf.Tensor]:
+        features = tf.io.parse_example(serialized, spec)
+        return inputs.model_inputs(features, transform), features[LABEL]
+
+    records = tf.data.TFRecordDataset(files, compression_type="GZIP")
+    batch_size = max(1, min(1024, 4_000_000 // width))
+    data = records.shard(max(1, every), 0).batch(batch_size).map(parse)
     blocks, labels = [], []
-    data = inputs.batches(files, spec, transform, batch_size=1024)
-    for batch, label in data.take(MAX_EXAMPLES // 1024 + 1):
-        blocks.append(_columns(batch, inputs.input_shape(transform)))
+    for batch, label in data.prefetch(1):
+        blocks.append(_columns(batch, transform))
         labels.append(np.reshape(label, -1))
     stack = sparse.vstack if sparse.issparse(blocks[0]) else np.concatenate
     return stack(blocks), np.concatenate(labels)
+
+
+def standardized(train: Matrix, test: Matrix) -> tuple[Matrix, Matrix]:
+    """Scale every column to mean 0 and standard deviation 1, as found in `train`."""
+    scaler = StandardScaler().fit(train[0])
+    return (scaler.transform(train[0]), train[1]), (scaler.transform(test[0]), test[1])
 
 
 def compare(train: Matrix, test: Matrix, *, num_classes: int) -> dict[str, Any]:
@@ -76,7 +108,7 @@ def compare(train: Matrix, test: Matrix, *, num_classes: int) -> dict[str, Any]:
     constant = np.tile(prior, (len(test[1]), 1))
     result = {"majority": _scores(test[1], constant)}
     if len(np.unique(train[1])) > 1:
-        model = LogisticRegression(max_iter=1000).fit(*train)
+        model = _fit(*train)
         predicted = np.zeros((len(test[1]), num_classes))
         predicted[:, model.classes_] = model.predict_proba(test[0])
         result["logistic_regression"] = _scores(test[1], predicted)
@@ -98,19 +130,51 @@ def _scores(labels: np.ndarray, probabilities: np.ndarray) -> dict[str, float]:
     return scores
 
 
-def _columns(batch: Any, shape: tuple[int, ...] | dict[str, int | None]) -> Any:
-    if isinstance(batch, tf.Tensor):
-        return batch.numpy().reshape(len(batch), -1) / 255.0
+def _fit(features: Any, labels: np.ndarray) -> LogisticRegression:
+    size = features.nnz if sparse.issparse(features) else features.size
+    max_iter = max(MIN_ROUNDS, min(MAX_ROUNDS, MAX_WORK // max(1, size)))
+    with warnings.catch_warnings():
+        # Stopped early it is a baseline as well, often a better one.
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        return LogisticRegression(max_iter=max_iter).fit(features, labels)
+
+
+def _width(transform: Mapping[str, Any]) -> int:
+    """Return how many numbers the model gets of an example."""
+    shape = inputs.input_shape(transform)
+    return len(shape) if isinstance(shape, Mapping) else int(np.prod(shape))
+
+
+def _columns(batch: Any, transform: Mapping[str, Any]) -> Any:
+    """Return a matrix with a row per example, sparse but for images and audio."""
+    if isinstance(batch, Mapping):
+        return _one_hot(batch, inputs.input_shape(transform))
+    rows = batch.numpy().reshape(len(batch), -1)
+    if transform["text"]:
+        size = tokens.num_ids(transform["text"])
+        is_bag = transform["text"]["output"] != "ids"
+        return sparse.csr_matrix(rows) if is_bag else _counts(rows, size)
+    raw_pixels = transform["image"] and transform["image"]["normalize"] == "none"
+    return rows / 255.0 if raw_pixels else rows
+
+
+def _counts(ids: np.ndarray, size: int) -> sparse.csr_matrix:
+    """Return (examples, size) counts of (examples, length) ids, without padding."""
+    row, place = np.nonzero(ids != tokens.PADDING)
+    ones = np.ones(len(row))
+    return sparse.csr_matrix((ones, (row, ids[row, place])), shape=(len(ids), size))
+
+
+def _one_hot(
+    batch: Mapping[str, tf.Tensor], num_ids: Mapping[str, int | None]
+) -> sparse.csr_matrix:
     columns = []
-    for name, num_ids in shape.items():
+    for name, count in num_ids.items():
         column = batch[name].numpy()
-        if num_ids is None:
+        if count is None:
             columns.append(sparse.csr_matrix(column))
         else:
             rows, ones = np.arange(len(column)), np.ones(len(column))
-            columns.append(
-                sparse.csr_matrix(
-                    (ones, (rows, column[:, 0])), shape=(len(column), num_ids)
-                )
-            )
+            cells = (ones, (rows, column[:, 0]))
+            columns.append(sparse.csr_matrix(cells, shape=(len(column), count)))
     return sparse.hstack(columns, format="csr")

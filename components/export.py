@@ -3,8 +3,9 @@
 - `serving_default`: serialized tf.Example of raw features.
 - `serve_raw`: raw features as tensors. A table's numbers are (batch,) floats where NaN
   says missing (float64 for whole-number columns, so that ids stay exact), its texts
-  (batch,) strings where '' says missing; an image is (batch, H, W, C) float32 pixels
-  from 0 to 255.
+  (batch,) strings where '' says missing; a text is a string likewise. An image is
+  (batch, H, W, C) float32 pixels from 0 to 255, a recording (batch, any number of
+  samples) float32 from -1 to 1 at the recipe's sample rate: what the encoded one holds.
 - `transform_features`: what the transform graph makes of serialized examples, with
   the label; TFMA reads the label from it.
 
@@ -19,7 +20,9 @@ import keras
 import tensorflow as tf
 import tensorflow_transform as tft
 
-from components.inputs import model_inputs
+from components import audio_features
+from components.input_checks import kind, used_features
+from components.inputs import model_inputs, prepared
 
 Features = dict[str, Any]
 
@@ -46,12 +49,13 @@ class Exported(tf.Module):
         self._model = lambda inputs: model(inputs, training=False)
         self._raw_spec = transform_output.raw_feature_spec()
         self._section = transform
+        self._kind = kind(transform)
 
     def signatures(self) -> dict[str, Any]:
         """Return the concrete function of each signature."""
         examples = tf.TensorSpec([None], tf.string, name="examples")
-        image = self._section["image"]
-        raw = self._serve_image if image else self._serve_table
+        pixels_or_samples = {"image": self._serve_image, "audio": self._serve_audio}
+        raw = pixels_or_samples.get(self._kind, self._serve_columns)
         return {
             "serving_default": _trace(self._serve_examples, examples),
             "serve_raw": _trace(raw, self._raw_signature()),
@@ -66,9 +70,15 @@ class Exported(tf.Module):
         return self._transformed(tf.io.parse_example(examples, self._raw_spec))
 
     def _serve_image(self, features: Features) -> Features:
-        return _answer(self._model(features[self._section["image"]["feature"]]))
+        (pixels,) = features.values()
+        return _answer(self._model(prepared(pixels, self._section)))
 
-    def _serve_table(self, columns: Features) -> Features:
+    def _serve_audio(self, features: Features) -> Features:
+        (samples,) = features.values()
+        cut = audio_features.cut_or_pad(samples, self._section["audio"])
+        return _answer(self._model(prepared(cut, self._section)))
+
+    def _serve_columns(self, columns: Features) -> Features:
         used = self._used()
         features = {n: _as_parsed(column, used[n]) for n, column in columns.items()}
         return self._answer(self._transformed(features))
@@ -90,23 +100,18 @@ class Exported(tf.Module):
         return transformed
 
     def _used(self) -> dict[str, Any]:
-        section = self._section
-        names = (
-            [section["image"]["feature"]]
-            if section["image"]
-            else [*section["numeric"], *section["buckets"], *section["vocabulary"]]
-        )
-        return {name: self._raw_spec[name] for name in names}
+        return {name: self._raw_spec[name] for name in used_features(self._section)}
 
     def _raw_signature(self) -> dict[str, tf.TensorSpec]:
-        if self._section["image"]:
-            name = self._section["image"]["feature"]
-            shape = [None, *self._section["image"]["shape"]]
-            return {name: tf.TensorSpec(shape, name=name)}
-        return {
-            name: tf.TensorSpec([None], _wire_dtype(feature.dtype), name=name)
-            for name, feature in self._used().items()
-        }
+        if self._kind not in ("image", "audio"):
+            return {
+                name: tf.TensorSpec([None], _wire_dtype(feature.dtype), name=name)
+                for name, feature in self._used().items()
+            }
+        (name,) = self._used()
+        is_image = self._kind == "image"
+        shape = self._section["image"]["shape"] if is_image else [None]
+        return {name: tf.TensorSpec([None, *shape], name=name)}
 
 
 def write(

@@ -1,213 +1,405 @@
-"""Bring a source in as tf.Example shards: any TFDS builder, or a CSV by stock TFX."""
+"""Bring a source in as tf.Example shards: read, split, write, count.
 
-import bisect
-import fcntl
-import hashlib
-import importlib
-import itertools
+Beside the shards of each split the artifact holds `origins/`, which names the record
+that each example was made from, line by line, and `ingest.json`, what was found.
+"""
+
 import json
-import math
-from collections.abc import Iterator, Mapping
+import pickle
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import apache_beam as beam
-import tensorflow as tf
-import tensorflow_datasets as tfds
-from google.protobuf import any_pb2, wrappers_pb2
-from tfx.components import CsvExampleGen
-from tfx.components.example_gen import base_example_gen_executor, component
-from tfx.dsl.components.base import executor_spec
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from tfx.components.util import examples_utils
+from tfx.dsl.components.base import base_beam_component, executor_spec
+from tfx.dsl.components.base.base_beam_executor import BaseBeamExecutor
 from tfx.proto import example_gen_pb2
-from tfx.utils import proto_utils
+from tfx.types import artifact_utils, standard_artifacts
+from tfx.types.channel_utils import as_channel
+from tfx.types.component_spec import (
+    ChannelParameter,
+    ComponentSpec,
+    ExecutionParameter,
+)
 
-from components import datasets
-from recipes.errors import BadInputError
+from components import records, sources, splits
+from components.shard_writer import ShardWriter
+from components.sources import BadRow, Batch, Piece
+from components.sources.locate import Located, locate
+from recipes.errors import BadInputError, StrataError
 
-Splits = Mapping[str, int] | Mapping[str, str]
-Shard = tuple[str, int, int]  # file, records to skip, records to take (-1: all)
+FILE_NAME = "ingest.json"
+
+BUNDLE_BYTES = 64 << 20  # of the source: what one worker reads before it is done
+NUM_SAMPLES = 20  # bad rows kept to be shown
+
+MakePipeline = Callable[[], beam.Pipeline]
+Bundle = Sequence[Piece]
 
 
-def csv_example_gen(path: Path, splits: Mapping[str, int]) -> CsvExampleGen:
-    """Return stock CsvExampleGen for one file, split by a hash of each row."""
-    return CsvExampleGen(
-        input_base=str(path.parent),
-        input_config=example_gen_pb2.Input(
-            splits=[example_gen_pb2.Input.Split(name="all", pattern=path.name)]
-        ),
-        output_config=_shares(splits),
+@dataclass
+class Summary:
+    """What was read, in one bundle or in all."""
+
+    records: Counter = field(default_factory=Counter)  # by split
+    left_out: int = 0  # in a part that no split asks for
+    bad_rows: int = 0
+    bad_samples: list[BadRow] = field(default_factory=list)
+    columns: dict[str, str] = field(default_factory=dict)
+    notes: Counter = field(default_factory=Counter)
+
+    def add(self, other: "Summary") -> None:
+        """Add what another bundle held."""
+        self.records += other.records
+        self.left_out += other.left_out
+        self.bad_rows += other.bad_rows
+        self.bad_samples = [*self.bad_samples, *other.bad_samples][:NUM_SAMPLES]
+        self.columns = {**other.columns, **self.columns}
+        self.notes += other.notes
+
+    def take_bad(self, bad: Sequence[BadRow]) -> None:
+        """Count records that were left out; keep the first ones."""
+        self.bad_rows += len(bad)
+        self.bad_samples += bad[: NUM_SAMPLES - len(self.bad_samples)]
+
+    @property
+    def rows_in(self) -> int:
+        return sum(self.records.values()) + self.left_out + self.bad_rows
+
+
+class _Spec(ComponentSpec):
+    PARAMETERS = {"located": ExecutionParameter(type=str)}
+    INPUTS: dict[str, ChannelParameter] = {}
+    OUTPUTS = {"examples": ChannelParameter(type=standard_artifacts.Examples)}
+
+
+class _Executor(BaseBeamExecutor):
+    def Do(self, input_dict: Any, output_dict: Any, exec_properties: Any) -> None:
+        (examples,) = output_dict["examples"]
+        located = Located.from_json(exec_properties["located"])
+        report = write(located, Path(examples.uri), self._make_beam_pipeline)
+        examples.split_names = artifact_utils.encode_split_names(
+            list(report["records"])
+        )
+        examples_utils.set_payload_format(
+            examples, example_gen_pb2.PayloadFormat.FORMAT_TF_EXAMPLE
+        )
+        examples_utils.set_file_format(examples, "tfrecords_gzip")
+
+
+class Ingest(base_beam_component.BaseBeamComponent):
+    """Write the examples of a located source, split, as gzipped TFRecords."""
+
+    SPEC_CLASS = _Spec
+    EXECUTOR_SPEC = executor_spec.BeamExecutorSpec(_Executor)
+
+    def __init__(self, located: Located):
+        examples = as_channel([standard_artifacts.Examples()])
+        super().__init__(_Spec(located=located.to_json(), examples=examples))
+
+
+def run(
+    data: Mapping[str, Any], folder: Path, output: Path, *, tfds_dir: Path
+) -> dict[str, Any]:
+    """Do the whole step without TFX around it; return what `ingest.json` holds.
+
+    Args:
+      data: the recipe's section of that name, as plain JSON values.
+      folder: where its relative paths start.
+      output: directory to write, as an Examples artifact has it.
+      tfds_dir: where TFDS keeps prepared data sets.
+    """
+    runner = "apache_beam.runners.portability.fn_api_runner.FnApiRunner"
+    return write(
+        locate(data, folder, tfds_dir=tfds_dir), output, lambda: beam.Pipeline(runner)
     )
 
 
-class _TfdsExecutor(base_example_gen_executor.BaseExampleGenExecutor):
-    """Prepares the data set where that has not been done, then reads its shards."""
-
-    def Do(self, input_dict: Any, output_dict: Any, exec_properties: Any) -> None:
-        self._config = _config(exec_properties)
-        self._builder = prepare(self._config["name"], self._config["data_dir"])
-        super().Do(input_dict, output_dict, exec_properties)
-
-    def GetInputSourceToExamplePTransform(self) -> beam.PTransform:
-        raise AssertionError("GenerateExamplesByBeam reads the source itself")
-
-    def GenerateExamplesByBeam(
-        self, pipeline: beam.Pipeline, exec_properties: Any
-    ) -> dict[str, beam.PCollection]:
-        del exec_properties
-        splits = self._config["splits"]
-        if not all(isinstance(share, int) for share in splits.values()):
-            check_disjoint({s: self._shards(name) for s, name in splits.items()})
-            return {
-                split: pipeline | f"Read[{split}]" >> self._read(source)
-                for split, source in splits.items()
-            }
-        records = pipeline | self._read("+".join(self._builder.info.splits))
-        bounds = [sum(list(splits.values())[: i + 1]) for i in range(len(splits))]
-        parts = records | beam.Partition(
-            share_of, len(bounds), bounds, self._config["seed"]
-        )
-        return dict(zip(splits, parts, strict=True))
-
-    def _read(self, source: str) -> beam.PTransform:
-        shards = beam.Create(self._shards(source))
-        return f"Shards[{source}]" >> shards | beam.FlatMap(_records)
-
-    def _shards(self, source: str) -> list[Shard]:
-        try:
-            instructions = self._builder.info.splits[source].file_instructions
-        except (KeyError, ValueError) as error:
-            raise BadInputError(
-                f"Data set {self._config['name']!r} has no split {source!r}. "
-                f"Expected one of {', '.join(self._builder.info.splits)}, or a slice."
-            ) from error
-        return [(str(i.filename), i.skip, i.take) for i in instructions]
-
-
-class TfdsExampleGen(component.QueryBasedExampleGen):
-    """Pass the serialized examples of a TFDS builder on, in the splits asked for.
-
-    `splits` are shares (int: all records, split by a seeded hash of their bytes, so
-    equal records stay together) or the builder's own splits by name or slice.
-    """
-
-    EXECUTOR_SPEC = executor_spec.BeamExecutorSpec(_TfdsExecutor)
-
-    def __init__(self, name: str, data_dir: Path, splits: Splits, seed: int):
-        config = {"name": name, "data_dir": str(data_dir), "splits": dict(splits)}
-        packed = any_pb2.Any()
-        packed.Pack(
-            wrappers_pb2.StringValue(value=json.dumps({**config, "seed": seed}))
-        )
-        super().__init__(
-            input_config=example_gen_pb2.Input(
-                splits=[
-                    example_gen_pb2.Input.Split(name=split, pattern=str(source))
-                    for split, source in splits.items()
-                ]
-            ),
-            custom_config=example_gen_pb2.CustomConfig(custom_config=packed),
-        )
-
-
-def prepare(name: str, data_dir: str) -> tfds.core.DatasetBuilder:
-    """Return a TFDS builder whose records are on disk; does nothing if they are.
+def write(
+    located: Located, output: Path, make_pipeline: MakePipeline
+) -> dict[str, Any]:
+    """Read, split and write; return what `ingest.json` holds.
 
     Raises:
-      BadInputError: TFDS knows no builder of this name.
+      BadInputError: the source cannot be used, or more of its records than
+        `max_bad_rows` allows.
     """
-    folder = Path(data_dir)
-    if name.split("/")[0] in datasets.names():
-        module = importlib.import_module(f"components.datasets.{name.split('/')[0]}")
-        # Records of another version of the builder's code are other records.
-        source = Path(str(module.__file__)).read_bytes()
-        folder /= hashlib.sha256(source).hexdigest()[:12]
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("w") as lock:
-        # Two pipelines may want the same data set. A builder made before the other has
-        # prepared it would not know its splits.
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        try:
-            builder = tfds.builder(name, data_dir=folder, file_format="tfrecord")
-        except tfds.core.DatasetNotFoundError as error:
-            raise BadInputError(f"TFDS has no data set {name!r}.") from error
-        builder.download_and_prepare(
-            download_config=tfds.download.DownloadConfig(try_download_gcs=False)
-        )
-    return builder
+    reader = sources.reader(located.kind)
+    pieces = reader.pieces(
+        located.source, located.files(reader.SUFFIXES), located.data["splits"]
+    )
+    bundles = bundled(pieces)
+    job = _Job(located.kind, located.data, output)
+    parts = {piece.part for piece in pieces}
+    scanned = None
+    if splits.needs_scan(located.data):
+        found = _each(make_pipeline, _Scan(job), bundles, output / "scanned")
+        scanned = splits.merge(found)
+    assigner = splits.assigner(located.data, parts, scanned)
+    summary = Summary()
+    for part in _each(make_pipeline, _Write(job, assigner), bundles, output / "done"):
+        summary.add(part)
+    _check(summary, located)
+    report = _report(summary, located, assigner.names, len(pieces))
+    for name in assigner.names:
+        (output / f"Split-{name}").mkdir(parents=True, exist_ok=True)
+    (output / FILE_NAME).write_text(json.dumps(report, indent=1))
+    return report
 
 
-def share_of(record: bytes, num_shares: int, bounds: list[int], seed: int) -> int:
-    """Return the index of the share that a record belongs to, by a seeded hash.
-
-    Args:
-      record: serialized example.
-      num_shares: len(bounds); Beam passes it.
-      bounds: running totals of the shares, ascending.
-      seed: another seed is another, independent split.
-    """
-    del num_shares
-    # TFDS writes the features of an example in no fixed order.
-    example = tf.train.Example.FromString(record)
-    canonical = example.SerializeToString(deterministic=True)
-    digest = hashlib.sha256(seed.to_bytes(8, "big", signed=True) + canonical).digest()
-    return bisect.bisect(bounds, int.from_bytes(digest, "big") % bounds[-1])
+def bundled(pieces: Sequence[Piece]) -> list[list[Piece]]:
+    """Group pieces, in order, into bundles of about `BUNDLE_BYTES`."""
+    bundles: list[list[Piece]] = []
+    size = BUNDLE_BYTES
+    for piece in pieces:
+        if size + piece.size_bytes > BUNDLE_BYTES:
+            bundles.append([])
+            size = 0
+        bundles[-1].append(piece)
+        size += piece.size_bytes
+    return bundles
 
 
 def figures(outputs: Mapping[str, str]) -> dict[str, Any]:
-    """Return the size on disk of each split, in bytes."""
-    sizes = {
-        split.name.removeprefix("Split-"): sum(
-            f.stat().st_size for f in split.rglob("*") if f.is_file()
+    """Return the number of records in each split, and of those left out."""
+    report = json.loads((Path(outputs["examples"]) / FILE_NAME).read_text())
+    parts = [f"{count:,} {split}" for split, count in report["records"].items()]
+    if report["bad_rows"]:
+        parts.append(f"{report['bad_rows']:,} unreadable left out")
+    return {"summary": " · ".join(parts), **report}
+
+
+@dataclass(frozen=True)
+class _Job:
+    """What every worker needs to know."""
+
+    kind: str
+    data: Mapping[str, Any]
+    output: Path
+
+    def read(
+        self, bundle: Bundle, columns: dict[str, str] | None = None
+    ) -> Iterator[tuple[str, Batch, list[bytes]]]:
+        """Yield the part, the batch without bad rows, and the encoded records.
+
+        The types of columns are put into `columns`, by the names they have in the data.
+        """
+        reader = sources.reader(self.kind)
+        for piece in bundle:
+            for batch in reader.read(piece):
+                if columns is not None and batch.table is not None:
+                    columns |= _types(batch.table) | columns
+                finite = without_infinite(with_feature_names(batch))
+                encoded = (
+                    records.encode(finite.table)
+                    if finite.table is not None
+                    else finite.records
+                )
+                yield piece.part, finite, encoded or []
+
+
+@dataclass(frozen=True)
+class _Scan:
+    job: _Job
+
+    def __call__(self, index: int, bundle: Bundle) -> Any:
+        return splits.merge(
+            splits.scan(self.job.data, batch, encoded, part=part)
+            for part, batch, encoded in self.job.read(bundle)
         )
-        for split in sorted(Path(outputs["examples"]).glob("Split-*"))
-    }
-    total = sum(sizes.values())
-    return {
-        "summary": f"{len(sizes)} splits, {total / 1e6:.2f} MB compressed",
-        "size_bytes": sizes,
-    }
 
 
-def check_disjoint(shards: Mapping[str, list[Shard]]) -> None:
-    """Refuse splits that share a record.
+@dataclass(frozen=True)
+class _Write:
+    """Writes the shards of one bundle."""
+
+    job: _Job
+    assigner: splits.Assigner
+
+    def __call__(self, index: int, bundle: Bundle) -> Summary:
+        summary = Summary()
+        with ShardWriter(self.job.output, index) as shards:
+            for part, batch, encoded in self.job.read(bundle, summary.columns):
+                summary.take_bad(batch.bad)
+                summary.notes.update(batch.notes)
+                if encoded:
+                    self._split(part, batch, encoded, shards, summary)
+        return summary
+
+    def _split(
+        self,
+        part: str,
+        batch: Batch,
+        encoded: list[bytes],
+        shards: ShardWriter,
+        summary: Summary,
+    ) -> None:
+        chosen = self.assigner.assign(part, batch, encoded)
+        for number, name in enumerate(self.assigner.names):
+            (rows,) = np.nonzero(chosen == number)
+            if len(rows):
+                shards.write(name, encoded, batch.names, rows)
+                summary.records[name] += len(rows)
+        summary.left_out += int(np.count_nonzero(chosen < 0))
+
+
+def with_feature_names(batch: Batch) -> Batch:
+    """Return a batch whose columns are called as the features will be.
 
     Raises:
-      BadInputError: what is judged on would have been learned from.
+      BadInputError: two columns would be called the same.
     """
-    for (one, ours), (other, theirs) in itertools.combinations(shards.items(), 2):
-        if any(_overlap(a, b) for a, b in itertools.product(ours, theirs)):
-            raise BadInputError(
-                f"[data] splits: {one!r} and {other!r} share records. Expected "
-                "slices such as train[:80%], train[80%:90%] and train[90%:]."
-            )
-
-
-def _overlap(one: Shard, other: Shard) -> bool:
-    ends = (skip + take if take >= 0 else math.inf for _, skip, take in (one, other))
-    return one[0] == other[0] and max(one[1], other[1]) < min(ends)
-
-
-def _records(shard: Shard) -> Iterator[bytes]:
-    filename, skip, take = shard
-    yield from (
-        tf.data.TFRecordDataset(filename).skip(skip).take(take).as_numpy_iterator()
-    )
-
-
-def _config(exec_properties: Mapping[str, Any]) -> dict[str, Any]:
-    packed = example_gen_pb2.CustomConfig()
-    proto_utils.json_to_proto(exec_properties["custom_config"], packed)
-    text = wrappers_pb2.StringValue()
-    packed.custom_config.Unpack(text)
-    return json.loads(text.value)
-
-
-def _shares(splits: Mapping[str, int]) -> example_gen_pb2.Output:
-    return example_gen_pb2.Output(
-        split_config=example_gen_pb2.SplitConfig(
-            splits=[
-                example_gen_pb2.SplitConfig.Split(name=name, hash_buckets=share)
-                for name, share in splits.items()
-            ]
+    if batch.table is None:
+        return batch
+    columns = batch.table.schema.names
+    names = [sources.feature_name(column) for column in columns]
+    if names == columns:
+        return batch
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice:
+        same = [c for c in columns if sources.feature_name(c) == twice]
+        raise BadInputError(
+            f"Columns {', '.join(map(repr, same))} would all be the feature {twice!r}. "
+            "Rename all but one in the data."
         )
+    return replace(batch, table=batch.table.rename_columns(names))
+
+
+def without_infinite(batch: Batch) -> Batch:
+    """Return a batch whose rows with an infinite number are bad rows."""
+    if batch.table is None or not batch.table.num_rows:
+        return batch
+    infinite = np.zeros(batch.table.num_rows, bool)
+    why: dict[int, str] = {}
+    for name, column in zip(batch.table.schema.names, batch.table.columns, strict=True):
+        if pa.types.is_floating(column.type):
+            found = pc.fill_null(pc.is_inf(column), False)
+            rows = np.asarray(found.to_numpy(zero_copy_only=False))
+            why |= dict.fromkeys(np.flatnonzero(rows).tolist(), name)
+            infinite |= rows
+    if not why:
+        return batch
+    bad = tuple(
+        BadRow(batch.names[row], f"{name} is infinite", "inf")
+        for row, name in sorted(why.items())
     )
+    keep = np.flatnonzero(~infinite)
+    return replace(
+        batch,
+        names=[batch.names[row] for row in keep],
+        table=batch.table.take(pa.array(keep)),
+        bad=(*batch.bad, *bad),
+    )
+
+
+@dataclass(frozen=True)
+class _Failure:
+    """An error for the user, carried as a value: runners wrap what is raised."""
+
+    error: StrataError
+
+
+def _each(
+    make_pipeline: MakePipeline,
+    function: Callable[[int, Bundle], Any],
+    bundles: Sequence[Bundle],
+    scratch: Path,
+) -> list[Any]:
+    """Return what a function makes of each bundle, in order, run by Beam."""
+
+    def work(numbered: tuple[int, Bundle]) -> None:
+        index, bundle = numbered
+        try:
+            result = function(index, bundle)
+        except StrataError as error:
+            result = _Failure(error)
+        (scratch / f"{index:05d}").write_bytes(pickle.dumps(result))
+
+    scratch.mkdir(parents=True, exist_ok=True)
+    with make_pipeline() as pipeline:
+        _ = (
+            pipeline
+            | beam.Create(list(enumerate(bundles)))
+            | beam.Reshuffle()
+            | beam.Map(work)
+        )
+    results = []
+    for path in sorted(scratch.iterdir()):
+        results.append(pickle.loads(path.read_bytes()))  # written above
+        path.unlink()
+    scratch.rmdir()
+    for result in results:
+        if isinstance(result, _Failure):
+            raise result.error
+    return results
+
+
+def _check(summary: Summary, located: Located) -> None:
+    """Refuse a source of which too much cannot be read.
+
+    Raises:
+      BadInputError: the rows are named.
+    """
+    if not summary.rows_in:
+        raise BadInputError(
+            f"[data] {located.kind}: there is not one record in "
+            f"{', '.join(p.glob for p in located.patterns) or located.source['name']}."
+        )
+    share = summary.bad_rows / summary.rows_in
+    limit = located.data["max_bad_rows"]
+    if share <= limit:
+        return
+    shown = "; ".join(
+        f"{row.where}: {row.why}" + (f" ({row.text[:60]!r})" if row.text else "")
+        for row in summary.bad_samples[:3]
+    )
+    more = f"; and {summary.bad_rows - 3} more" if summary.bad_rows > 3 else ""
+    raise BadInputError(
+        f"{summary.bad_rows:,} of {summary.rows_in:,} records cannot be used, "
+        f"{share:.2%}, allowed {limit:.2%}: {shown}{more}. Mend them, or set "
+        f"data.max_bad_rows to leave them out."
+    )
+
+
+def _report(
+    summary: Summary, located: Located, names: Iterable[str], num_pieces: int
+) -> dict[str, Any]:
+    return {
+        "source": located.kind,
+        "records": {name: summary.records[name] for name in names},
+        "rows_in": summary.rows_in,
+        "left_out": summary.left_out,
+        "bad_rows": summary.bad_rows,
+        "bad_samples": [asdict(row) for row in summary.bad_samples],
+        "columns": {sources.feature_name(c): t for c, t in summary.columns.items()},
+        "renamed": {
+            name: column
+            for column in summary.columns
+            if (name := sources.feature_name(column)) != column
+        },
+        "notes": dict(summary.notes),
+        "pieces": num_pieces,
+        "spans": sorted({p.span for p in located.patterns if p.span is not None}),
+    }
+
+
+def _types(table: pa.RecordBatch) -> dict[str, str]:
+    return {f.name: _type_name(f.type) for f in table.schema}
+
+
+def _type_name(kind: pa.DataType) -> str:
+    with suppress(AttributeError):
+        return f"list of {_type_name(kind.value_type)}"
+    if pa.types.is_integer(kind) or pa.types.is_boolean(kind):
+        return "int"
+    if pa.types.is_floating(kind) or pa.types.is_decimal(kind):
+        return "float"
+    is_bytes = pa.types.is_binary(kind) or pa.types.is_large_binary(kind)
+    return "bytes" if is_bytes else "text"

@@ -1,23 +1,32 @@
 """Read transformed examples as batches that a Keras model takes."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import tensorflow as tf
 
+from components import audio_features, augment, pixels, tokens
+from components.input_checks import audio_shape, kind
 from components.transform import LABEL, num_ids, transformed_name
 
 SHUFFLE_BUFFER = 10_000  # serialized examples held in memory while shuffling
 Spec = Mapping[str, tf.io.FixedLenFeature]
+Inputs = tf.Tensor | dict[str, tf.Tensor]
 
 
 def input_shape(
     transform: Mapping[str, Any],
 ) -> tuple[int, ...] | dict[str, int | None]:
     """Return what `build` of a model family takes as its `input_shape`."""
-    if transform["image"]:
+    of = kind(transform)
+    if of == "image":
         return tuple(transform["image"]["shape"])
-    return num_ids(transform)
+    if of == "audio":
+        return audio_shape(transform["audio"])
+    if of == "table":
+        return num_ids(transform)
+    text = transform["text"]
+    return (text["length"] if text["output"] == "ids" else tokens.num_ids(text),)
 
 
 def num_outputs(transform: Mapping[str, Any]) -> int:
@@ -26,39 +35,48 @@ def num_outputs(transform: Mapping[str, Any]) -> int:
     return len(classes) if len(classes) > 2 else 1
 
 
+def soft_labels(transform: Mapping[str, Any]) -> bool:
+    """Return whether labels are shares of classes: float32, one column per logit."""
+    return bool(transform["augment"]["mixup"])
+
+
 def model_inputs(
     features: Mapping[str, tf.Tensor], transform: Mapping[str, Any]
-) -> tf.Tensor | dict[str, tf.Tensor]:
+) -> Inputs:
     """Return what the model is called on.
 
     Args:
-      features: transformed columns, (batch, 1) each.
+      features: transformed columns, (batch, 1) each, or one of text.
       transform: the recipe's section of that name.
 
     Returns:
-      (batch, H, W, C) float32 pixels from 0 to 255, or a dict of (batch, 1) columns.
+      (batch, H, W, C) float32 pixels; (batch, length) int64 tokens or (batch,
+      vocabulary) float32; (batch, samples) or (batch, frames, bands, 1) float32; or a
+      dict of (batch, 1) columns.
     """
-    if not transform["image"]:
+    return prepared(decoded(features, transform), transform)
+
+
+def decoded(features: Mapping[str, tf.Tensor], transform: Mapping[str, Any]) -> Inputs:
+    """Return pixels from 0 to 255, samples from -1 to 1, or text and columns as is."""
+    of = kind(transform)
+    if of == "table":
         return {name: features[transformed_name(name)] for name in num_ids(transform)}
-    encoded = features[transformed_name(transform["image"]["feature"])]
-    return decode_images(tf.reshape(encoded, [-1]), transform["image"]["shape"])
+    column = features[transformed_name(transform[of]["feature"])]
+    if of == "image":
+        return pixels.decode(tf.reshape(column, [-1]), transform["image"])
+    if of == "audio":
+        return audio_features.decode(tf.reshape(column, [-1]), transform["audio"])
+    return column
 
 
-def decode_images(encoded: tf.Tensor, shape: tuple[int, int, int]) -> tf.Tensor:
-    """Decode (batch,) PNG or JPEG bytes to (batch, H, W, C) float32, 0 to 255.
-
-    Images of another size are resized (bilinear).
-    """
-    height, width, channels = shape
-
-    def decode(image: tf.Tensor) -> tf.Tensor:
-        pixels = tf.io.decode_image(image, channels=channels, expand_animations=False)
-        # No-op for the usual case that the size is right.
-        return tf.ensure_shape(
-            tf.image.resize(pixels, (height, width)), (height, width, channels)
-        )
-
-    return tf.map_fn(decode, encoded, fn_output_signature=tf.float32)
+def prepared(inputs: Inputs, transform: Mapping[str, Any]) -> Inputs:
+    """Scale pixels, or compute the features of samples; text and tables are ready."""
+    if transform["image"]:
+        return pixels.normalize(inputs, transform["image"]["normalize"])
+    if transform["audio"]:
+        return audio_features.compute(inputs, transform["audio"])
+    return inputs
 
 
 def count(files: list[str]) -> int:
@@ -68,11 +86,28 @@ def count(files: list[str]) -> int:
 
 
 def batches(
-    files: list[str], spec: Spec, transform: Mapping[str, Any], batch_size: int
+    files: list[str],
+    spec: Spec,
+    transform: Mapping[str, Any],
+    batch_size: int,
+    *,
+    soft: bool = False,
 ) -> tf.data.Dataset:
-    """Return (inputs, labels) batches in file order, once; the last may be smaller."""
+    """Return (inputs, labels) batches in file order, once; the last may be smaller.
+
+    Labels are (batch, 1) int64; with `soft` as training has them, see `soft_labels`.
+    """
     records = tf.data.TFRecordDataset(files, compression_type="GZIP")
-    return records.batch(batch_size).map(_parser(spec, transform), tf.data.AUTOTUNE)
+
+    def parse(serialized: tf.Tensor) -> tuple[Inputs, tf.Tensor]:
+        features = tf.io.parse_example(serialized, spec)
+        labels = features[LABEL]
+        return (
+            model_inputs(features, transform),
+            _softened(labels, num_outputs(transform)) if soft else labels,
+        )
+
+    return records.batch(batch_size).map(parse, tf.data.AUTOTUNE)
 
 
 def training_batches(
@@ -87,26 +122,55 @@ def training_batches(
 ) -> tf.data.Dataset:
     """Return (inputs, labels) batches without end, `steps_per_epoch` of each epoch.
 
-    The order within an epoch depends on the seed and the number of the epoch alone: a
-    training resumed at `first_epoch` sees what an undisturbed one would have seen. The
-    epochs before it are read past, unparsed.
+    The order within an epoch, and how examples are changed (`augment`), depend on the
+    seed and the number of the epoch alone: a training resumed at `first_epoch` sees
+    what an undisturbed one would have seen. The epochs before it are read past,
+    unparsed.
     """
-    records = tf.data.TFRecordDataset(files, compression_type="GZIP")
+    first_step = first_epoch * steps_per_epoch
+
+    def batches_from_first(_: tf.Tensor) -> tf.data.Dataset:
+        records = tf.data.TFRecordDataset(files, compression_type="GZIP")
+        return (
+            records.shuffle(SHUFFLE_BUFFER, seed=seed, reshuffle_each_iteration=True)
+            .batch(global_batch_size, drop_remainder=True)
+            .take(steps_per_epoch)
+            .repeat()
+            .skip(first_step)
+        )
+
+    # Made anew for each iterator: a shuffled dataset counts the epochs of all its
+    # iterators, and Keras looks at a first batch by one of its own under a strategy.
     return (
-        records.shuffle(SHUFFLE_BUFFER, seed=seed, reshuffle_each_iteration=True)
-        .batch(global_batch_size, drop_remainder=True)
-        .take(steps_per_epoch)
-        .repeat()
-        .skip(first_epoch * steps_per_epoch)
-        .map(_parser(spec, transform), tf.data.AUTOTUNE)
+        tf.data.Dataset.range(1)
+        .flat_map(batches_from_first)
+        .enumerate(first_step)
+        .map(_training_parser(spec, transform, seed), tf.data.AUTOTUNE)
         .prefetch(tf.data.AUTOTUNE)
     )
 
 
-def _parser(spec: Spec, transform: Mapping[str, Any]) -> Any:
-    def parse(serialized: tf.Tensor) -> tuple[Any, tf.Tensor]:
+def _training_parser(
+    spec: Spec, transform: Mapping[str, Any], seed: int
+) -> Callable[..., tuple[Inputs, tf.Tensor]]:
+    def parse(step: tf.Tensor, serialized: tf.Tensor) -> tuple[Inputs, tf.Tensor]:
         # One parse per batch: per example it costs twice the CPU time.
         features = tf.io.parse_example(serialized, spec)
-        return model_inputs(features, transform), features[LABEL]
+        if not augment.is_used(transform):
+            return model_inputs(features, transform), features[LABEL]
+        draws = tf.stack([tf.constant(seed, tf.int64), step])
+        inputs = augment.decoded(decoded(features, transform), transform, draws)
+        inputs = augment.prepared(prepared(inputs, transform), transform, draws)
+        if not soft_labels(transform):
+            return inputs, features[LABEL]
+        labels = _softened(features[LABEL], num_outputs(transform))
+        return augment.mixup(inputs, labels, transform["augment"]["mixup"], draws)
 
     return parse
+
+
+def _softened(labels: tf.Tensor, num_outputs: int) -> tf.Tensor:
+    """Return (batch, 1) labels as (batch, outputs) float32 shares."""
+    if num_outputs == 1:
+        return tf.cast(labels, tf.float32)
+    return tf.one_hot(labels[:, 0], num_outputs)

@@ -72,12 +72,7 @@ def build(config: Mapping[str, Any]) -> keras.Model:
     except ValueError as error:
         raise BadInputError(f"[model] {error}") from error
     optimizer = {"adam": keras.optimizers.Adam, "sgd": keras.optimizers.SGD}
-    if num_outputs == 1:
-        loss: keras.Loss = keras.losses.BinaryCrossentropy(from_logits=True)
-        metric: keras.Metric = keras.metrics.BinaryAccuracy("accuracy", threshold=0.0)
-    else:
-        loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-        metric = keras.metrics.SparseCategoricalAccuracy("accuracy")
+    loss, metric = _loss(num_outputs, soft=inputs.soft_labels(transform))
     model.compile(
         optimizer=optimizer[train["optimizer"]](train["learning_rate"]),
         loss=loss,
@@ -85,6 +80,29 @@ def build(config: Mapping[str, Any]) -> keras.Model:
         jit_compile=False,  # crashes under MirroredStrategy, gains nothing on CPUs
     )
     return model
+
+
+def _loss(num_outputs: int, *, soft: bool) -> tuple[keras.Loss, keras.Metric]:
+    """Return the loss on logits, and the accuracy that is shown."""
+    if num_outputs == 1:
+        return (
+            keras.losses.BinaryCrossentropy(from_logits=True),
+            keras.metrics.MeanMetricWrapper(_binary_accuracy, name="accuracy"),
+        )
+    if soft:
+        return (
+            keras.losses.CategoricalCrossentropy(from_logits=True),
+            keras.metrics.CategoricalAccuracy("accuracy"),
+        )
+    return (
+        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        keras.metrics.SparseCategoricalAccuracy("accuracy"),
+    )
+
+
+def _binary_accuracy(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
+    """Return 1 where a logit is on the side of its label, 0 to 1, else 0."""
+    return keras.metrics.binary_accuracy(keras.ops.round(labels), logits, threshold=0.0)
 
 
 def fit(
@@ -114,7 +132,11 @@ def fit(
             initial_epoch=first,
             steps_per_epoch=steps,
             validation_data=inputs.batches(
-                files["eval"], spec, transform, train["global_batch_size"]
+                files["eval"],
+                spec,
+                transform,
+                train["global_batch_size"],
+                soft=inputs.soft_labels(transform),
             ),
             # In this order: weights that have diverged are never kept.
             callbacks=[_EpochSeeds(model), history, checkpoints],

@@ -1,8 +1,14 @@
 """Turn raw features into model inputs: `preprocessing_fn` for TFX Transform.
 
-Every output is a dense (batch, 1) column: `<feature>_xf`, and the label (`LABEL`).
-What it learns from the data (means, quantiles, vocabularies) is saved in the graph
-that the exported model carries, so serving cannot differ from training.
+Outputs are dense: the label (`LABEL`) and a column for every input, `<name>_xf`. Of a
+table it is (batch, 1), float32 numbers or int64 ids; of an image or audio (batch, 1)
+encoded bytes, which the model's input path decodes; of a text what `components/tokens`
+makes of it. What is learned from the data (means, quantiles, vocabularies) is saved in
+the graph that the exported model carries, so serving cannot differ from training.
+
+A missing value is: the mean, where numbers are z-scores; 0.5, where they are scaled to
+0..1; the last id of buckets, vocabularies, hashes and parts of times; a value of its
+own where columns are crossed. A line break keeps a value out of a vocabulary.
 """
 
 from collections.abc import Mapping
@@ -12,7 +18,10 @@ from typing import Any
 import tensorflow as tf
 import tensorflow_transform as tft
 
+from components import calendar, tokens
+
 LABEL = "strata_label"  # no column made from a feature can be called so
+Features = Mapping[str, tf.Tensor | tf.SparseTensor]
 
 
 def transformed_name(feature: str) -> str:
@@ -21,39 +30,34 @@ def transformed_name(feature: str) -> str:
 
 
 def num_ids(transform: Mapping[str, Any]) -> dict[str, int | None]:
-    """Return for each table feature how many ids it has; None where it is a number.
+    """Return for each input of a table how many ids it has; None where it is a number.
 
-    Buckets have one more id than buckets, for missing; vocabularies two more, for
-    values that were not kept and for missing.
+    A time is as many inputs as it has parts, `<feature>_<part>`. Buckets, hashes and
+    parts have one more id, for missing; vocabularies two more, for values that were not
+    kept and for missing; crosses none.
     """
     return (
-        dict.fromkeys(transform["numeric"])
+        dict.fromkeys([*transform["numeric"], *transform["scale"]])
         | {name: count + 1 for name, count in transform["buckets"].items()}
         | {name: count + 2 for name, count in transform["vocabulary"].items()}
+        | {name: count + 1 for name, count in transform["hash"].items()}
+        | {
+            f"{name}_{part}": calendar.NUM_IDS[part] + 1
+            for name, parts in transform["calendar"].items()
+            for part in parts
+        }
+        | {name: cross["ids"] for name, cross in transform["crosses"].items()}
     )
 
 
 def preprocessing_fn(
-    inputs: dict[str, tf.Tensor | tf.SparseTensor], custom_config: Mapping[str, Any]
+    inputs: Features, custom_config: Mapping[str, Any]
 ) -> dict[str, tf.Tensor]:
     """Build the transform graph that the recipe's `transform` section describes."""
     transform = custom_config["transform"]
-    outputs = {LABEL: _label(inputs, transform["label"])}
-    if transform["image"]:
-        name = transform["image"]["feature"]
-        outputs[transformed_name(name)] = _dense(inputs[name], b"")
-    for name in transform["numeric"]:
-        scaled = tft.scale_to_z_score(_as_float(inputs[name]))
-        outputs[transformed_name(name)] = _dense(scaled, 0.0)  # 0 is the mean
-    for name, count in transform["buckets"].items():
-        ids = tft.bucketize(_as_float(inputs[name]), count)
-        outputs[transformed_name(name)] = _dense(ids, count)
-    for name, count in transform["vocabulary"].items():
-        ids = tft.compute_and_apply_vocabulary(
-            inputs[name], top_k=count, num_oov_buckets=1, vocab_filename=name
-        )
-        outputs[transformed_name(name)] = _dense(ids, count + 1)
-    return outputs
+    columns = _whole(inputs, transform) or _table(inputs, transform)
+    outputs = {transformed_name(name): column for name, column in columns.items()}
+    return {LABEL: _label(inputs, transform["label"])} | outputs
 
 
 def figures(outputs: Mapping[str, str]) -> dict[str, Any]:
@@ -63,10 +67,67 @@ def figures(outputs: Mapping[str, str]) -> dict[str, Any]:
     files = sorted(assets.iterdir()) if assets.is_dir() else []
     sizes = {f.name: len(f.read_bytes().splitlines()) for f in files if f.is_file()}
     num_columns = len(output.transformed_feature_spec())
+    vocabularies = "1 vocabulary" if len(sizes) == 1 else f"{len(sizes)} vocabularies"
     return {
-        "summary": f"{num_columns} columns, {len(sizes)} vocabularies, in the model",
+        "summary": f"{num_columns} columns, {vocabularies}, in the model",
         "vocabulary_sizes": sizes,
     }
+
+
+def _whole(inputs: Features, transform: Mapping[str, Any]) -> dict[str, tf.Tensor]:
+    """Return the column of an image, audio or text, or none."""
+    for kind in ("image", "audio"):
+        if transform[kind]:
+            name = transform[kind]["feature"]
+            return {name: _dense(inputs[name], b"")}
+    if not transform["text"]:
+        return {}
+    name = transform["text"]["feature"]
+    texts = tf.reshape(_dense(inputs[name], b""), [-1])
+    return {name: tokens.vectorize(texts, transform["text"])}
+
+
+def _table(inputs: Features, transform: Mapping[str, Any]) -> dict[str, tf.Tensor]:
+    columns = {}
+    for name in transform["numeric"]:
+        scaled = tft.scale_to_z_score(_as_float(inputs[name]))
+        columns[name] = _dense(scaled, 0.0)  # 0 is the mean
+    for name in transform["scale"]:
+        scaled = _dense(tft.scale_to_0_1(_as_float(inputs[name])), 0.5)
+        columns[name] = tf.clip_by_value(scaled, 0.0, 1.0)  # beyond those of `train`
+    for name, count in transform["buckets"].items():
+        ids = tft.bucketize(_as_float(inputs[name]), count)
+        columns[name] = _dense(ids, count)
+    for name, count in transform["vocabulary"].items():
+        ids = tft.compute_and_apply_vocabulary(
+            inputs[name], top_k=count, num_oov_buckets=1, vocab_filename=name
+        )
+        columns[name] = _dense(ids, count + 1)
+    for name, count in transform["hash"].items():
+        text = _text(inputs[name])
+        ids = tf.strings.to_hash_bucket_fast(text, count)
+        columns[name] = tf.where(text == "", tf.constant(count, tf.int64), ids)
+    for name, parts in transform["calendar"].items():
+        time = _time(inputs[name])
+        columns |= {f"{name}_{part}": calendar.ids(time, part) for part in parts}
+    for name, cross in transform["crosses"].items():
+        columns[name] = _cross(inputs, columns, cross, transform["buckets"])
+    return columns
+
+
+def _cross(
+    inputs: Features,
+    columns: Mapping[str, tf.Tensor],
+    cross: Mapping[str, Any],
+    buckets: Mapping[str, int],
+) -> tf.Tensor:
+    """Hash the values of several columns together, of `buckets` which bucket it is."""
+    texts = [
+        tf.strings.as_string(columns[name]) if name in buckets else _text(inputs[name])
+        for name in cross["features"]
+    ]
+    joined = tf.strings.join(texts, "\x1f")  # the unit separator
+    return tf.strings.to_hash_bucket_fast(joined, cross["ids"])
 
 
 def _label(inputs: Mapping[str, Any], label: Mapping[str, Any]) -> tf.Tensor:
@@ -86,6 +147,23 @@ def _label(inputs: Mapping[str, Any], label: Mapping[str, Any]) -> tf.Tensor:
 
 def _as_float(feature: tf.Tensor | tf.SparseTensor) -> tf.Tensor | tf.SparseTensor:
     return tf.cast(feature, tf.float32)
+
+
+def _text(feature: tf.Tensor | tf.SparseTensor) -> tf.Tensor:
+    """Return a (batch, 1) column as text, "" where a row has no value."""
+    if feature.dtype == tf.string:
+        return _dense(feature, b"")
+    if not isinstance(feature, tf.SparseTensor):
+        return tf.strings.as_string(_dense(feature, 0))
+    return _dense(feature.with_values(tf.strings.as_string(feature.values)), b"")
+
+
+def _time(feature: tf.Tensor | tf.SparseTensor) -> tf.Tensor:
+    """Return a (batch, 1) column that `calendar.ids` takes."""
+    if feature.dtype == tf.string:
+        return _dense(feature, b"")
+    is_float = feature.dtype.is_floating
+    return _dense(feature, float("nan") if is_float else feature.dtype.min)
 
 
 def _dense(feature: tf.Tensor | tf.SparseTensor, missing: Any) -> tf.Tensor:

@@ -1,35 +1,84 @@
-"""Stop a run whose data breaks the schema, and say how in words."""
+"""Stop a run whose data cannot be trusted, and say why in words.
 
-from collections.abc import Mapping
+What stops it: an empty split, what breaks the schema, drift, skew, leakage. What never
+does: few examples of a class, and whatever else the leakage report only warns of.
+"""
+
+import json
+import logging
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tensorflow_metadata.proto.v0 import anomalies_pb2
-from tfx.dsl.component.experimental.annotations import InputArtifact
+from tensorflow_metadata.proto.v0 import schema_pb2, statistics_pb2
+from tfx.dsl.component.experimental.annotations import InputArtifact, OutputArtifact
 from tfx.dsl.component.experimental.decorators import component
 from tfx.types import standard_artifacts
+from tfx.types.artifact import Artifact
 
-from components.statistics import num_examples
-from recipes.errors import BadInputError
+from components import anomalies as anomaly_reports
+from components import leakage as leakage_reports
+from components import statistics as stats
+from components.anomaly_words import percent
+from components.leakage import LeakageReport
+from components.schema import LABEL_TAG
+from recipes.errors import BadInputError, RefusedError
 
-# `train` had no value in it; the recipe cannot use it, so it does no harm.
-_NEW_COLUMN = anomalies_pb2.AnomalyInfo.SCHEMA_NEW_COLUMN
+FILE_NAME = "verdict.json"
+SHOWN = 8  # findings told on refusal; all stand in the figures of their steps
+
+# Source: Goodfellow, Bengio and Courville, Deep Learning, 2016, section 1.2.
+ENOUGH_EXAMPLES = 5000  # of a class, "as a rough rule of thumb"
+IMBALANCED = 10  # times as many examples of the largest class as of the smallest
+
+logger = logging.getLogger(__name__)
+
+
+class DataVerdict(Artifact):
+    """What passing the gate rests on, in one JSON file."""
+
+    TYPE_NAME = "DataVerdict"
 
 
 @component
 def AnomalyGate(
     statistics: InputArtifact[standard_artifacts.ExampleStatistics],
     anomalies: InputArtifact[standard_artifacts.ExampleAnomalies],
+    leakage: InputArtifact[LeakageReport],
+    verdict: OutputArtifact[DataVerdict],
 ):
-    """Fail where ExampleValidator, which never stops a run, found an anomaly."""
-    check_splits(num_examples(statistics.uri))
-    found = list_anomalies(anomalies.uri)
-    if found:
-        more = f"; and {len(found) - 4} more" if len(found) > 4 else ""
-        raise BadInputError(
-            f"The data is not what the recipe says, in {len(found)} places (a missing "
-            f"value is an empty cell): {'; '.join(found[:4])}{more}"
-        )
+    """Refuse data with an anomaly, drift, skew or leakage."""
+    report = Path(leakage.uri) / leakage_reports.FILE_NAME
+    leaks = json.loads(report.read_text("utf-8"))
+    result = judge(statistics.uri, anomalies.uri, leaks)
+    (Path(verdict.uri) / FILE_NAME).write_text(json.dumps(result), "utf-8")
+
+
+def judge(statistics: str, anomalies: str, leaks: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what to know of data that pass: distances, classes of `train`, hints.
+
+    Args:
+      statistics: URI of the artifact.
+      anomalies: likewise.
+      leaks: `refusals` and `warnings` of the leakage report.
+
+    Raises:
+      BadInputError: a split is empty.
+      RefusedError: something is wrong with the data.
+    """
+    check_splits(stats.num_examples(statistics))
+    found = anomaly_reports.load(anomalies)
+    check(anomaly_reports.list_anomalies(found), leaks["refusals"])
+    counts = {
+        split: class_counts(report.baseline, stats.load(statistics, split))
+        for split, report in found.items()
+        if split != "serving"
+    }
+    hints = [*class_hints(counts), *leaks["warnings"]]
+    for hint in hints:
+        logger.info("hint: %s", hint)
+    classes = counts.get("train", {})
+    return {**anomaly_reports.distances(found), "classes": classes, "hints": hints}
 
 
 def check_splits(counts: Mapping[str, int]) -> None:
@@ -46,23 +95,88 @@ def check_splits(counts: Mapping[str, int]) -> None:
         )
 
 
-def list_anomalies(uri: str) -> list[str]:
-    """Return a line for each anomaly: the split, the feature and what is wrong."""
-    lines = []
-    for split in sorted(Path(uri).glob("Split-*")):
-        report = anomalies_pb2.Anomalies.FromString(
-            (split / "SchemaDiff.pb").read_bytes()
+def check(anomalies: Sequence[str], leaks: Sequence[str]) -> None:
+    """Refuse data of which anything is wrong.
+
+    Raises:
+      RefusedError: what is wrong, a line each, and what to do about it.
+    """
+    found = [*anomalies, *leaks]
+    if not found:
+        return
+    count = f"{len(found)} findings" if len(found) > 1 else "1 finding"
+    lines = [f"the data were refused, {count}:", *found[:SHOWN]]
+    if len(found) > SHOWN:
+        lines.append(f"and {len(found) - SHOWN} more")
+    lines.append("Mend the data; or, if they are right:")
+    if anomalies:
+        lines.append("`./strata schema diff` and `accept`, or a bound in [validation]")
+    if leaks:
+        lines.append("a bound or `allow` in [validation.leakage]")
+    raise RefusedError("\n  ".join(lines))
+
+
+def class_counts(
+    schema: schema_pb2.Schema,
+    statistics: statistics_pb2.DatasetFeatureStatisticsList,
+) -> dict[str, int]:
+    """Return the number of examples of each class; {} where there are no classes."""
+    label = next((f for f in schema.feature if LABEL_TAG in f.annotation.tag), None)
+    kind = label.WhichOneof("domain_info") if label else None
+    if kind == "string_domain":
+        classes = list(label.string_domain.value)
+    elif kind == "int_domain":
+        classes = list(range(label.int_domain.min, label.int_domain.max + 1))
+    else:
+        return {}
+    found = {
+        name: stats.value_counts(feature)
+        for feature in statistics.datasets[0].features
+        if (name := ".".join(feature.path.step)) == label.name
+    }
+    counts = found.get(label.name, {})
+    return {str(value): counts.get(value, 0) for value in classes}
+
+
+def class_hints(counts: Mapping[str, Mapping[str, int]]) -> list[str]:
+    """Return what to know of the classes.
+
+    Args:
+      counts: examples by split and class.
+    """
+    hints = []
+    for split, by_class in counts.items():
+        absent = [repr(name) for name, count in by_class.items() if not count]
+        if absent:
+            hints.append(f"`{split}` has no example of the class {', '.join(absent)}")
+    train = counts.get("train", {})
+    if not any(train.values()):
+        return hints
+    name, fewest = min(train.items(), key=lambda item: item[1])
+    most, total = max(train.values()), sum(train.values())
+    if fewest and most >= IMBALANCED * fewest:
+        hints.append(
+            f"class {name!r} has {fewest:,} of {total:,} examples "
+            f"({percent(fewest / total)}), {most / fewest:.0f} times fewer than the "
+            "largest: look at its metrics by themselves"
         )
-        name = split.name.removeprefix("Split-")
-        for feature, info in sorted(report.anomaly_info.items()):
-            if {reason.type for reason in info.reason} != {_NEW_COLUMN}:
-                lines.append(f"{feature} ({name}): {info.description}")
-        if report.HasField("dataset_anomaly_info"):
-            lines.append(f"({name}): {report.dataset_anomaly_info.description}")
-    return lines
+    few = [name for name, count in train.items() if count < ENOUGH_EXAMPLES]
+    if few:
+        hints.append(
+            f"{len(few)} of {len(train)} classes have fewer than {ENOUGH_EXAMPLES:,} "
+            "examples, a rule of thumb for deep learning: compare with the baselines"
+        )
+    return hints
 
 
 def figures(outputs: Mapping[str, str]) -> dict[str, Any]:
-    """Return what passing the gate means."""
-    del outputs  # it has none: it lets the run go on, or not
-    return {"summary": "no anomaly in any split"}
+    """Return what passing the gate means, and what to know all the same."""
+    path = Path(outputs["verdict"]) / FILE_NAME
+    verdict = json.loads(path.read_text("utf-8"))
+    moved = {kind: verdict[kind] for kind in ("drift", "skew")}
+    parts = ["no anomaly", *anomaly_reports.summarize(moved)]
+    classes = verdict["classes"]
+    if classes:
+        total, fewest = sum(classes.values()), min(classes.values())
+        parts.append(f"smallest class {fewest:,} of {total:,}")
+    return {"summary": " · ".join(parts), **verdict}

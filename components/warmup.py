@@ -67,7 +67,10 @@ def _column(name: str, info: Any, rows: Sequence[tf.train.Example]) -> np.ndarra
     dtype = tf.as_dtype(info.dtype)
     _, *shape = (dim.size for dim in info.tensor_shape.dim)
     if shape:
-        return np.stack([_pixels(_value(row, name, b""), shape) for row in rows])
+        encoded = [_value(row, name, b"") for row in rows]
+        if len(shape) == 1:
+            return _recordings(encoded)
+        return np.stack([_pixels(image, shape) for image in encoded])
     missing = b"" if dtype == tf.string else np.nan
     values = [_value(row, name, missing) for row in rows]
     return np.array(values, dtype.as_numpy_dtype)
@@ -78,6 +81,13 @@ def _value(row: tf.train.Example, name: str, missing: Any) -> Any:
     kind = feature.WhichOneof("kind")
     values = getattr(feature, kind).value if kind else ()
     return values[0] if values else missing
+
+
+def _recordings(encoded: Sequence[bytes]) -> np.ndarray:
+    """Decode WAVs, silence added to the shorter ones: (rows, samples) float32."""
+    samples = [tf.audio.decode_wav(wav, 1).audio.numpy()[:, 0] for wav in encoded]
+    longest = max(map(len, samples))
+    return np.stack([np.pad(one, (0, longest - len(one))) for one in samples])
 
 
 def _pixels(encoded: bytes, shape: Sequence[int]) -> np.ndarray:

@@ -2,13 +2,14 @@
 
 import ast
 import difflib
-from csv import reader
-from importlib.util import find_spec
+from importlib import import_module
 from pathlib import Path
 
 import models
+from components import input_checks, sources
+from components.sources.locate import Located
 from recipes.errors import BadInputError
-from recipes.schema import Recipe
+from recipes.schema import DataRecipe, Recipe
 
 
 def model(recipe: Recipe) -> None:
@@ -29,12 +30,15 @@ def model(recipe: Recipe) -> None:
                 f"[model.arguments] {recipe.model.family} takes no {name!r}.{hint} "
                 f"Expected some of {', '.join(accepted)}."
             )
+    transform = recipe.transform.model_dump(mode="json")
+    input_checks.check(transform)
     wants_table = _takes_table(recipe.model.family)
-    if wants_table == bool(recipe.transform.image):
+    is_table = input_checks.kind(transform) == "table"
+    if wants_table != is_table:
         raise BadInputError(
             f"[model] family: {recipe.model.family} takes "
-            f"{'a table' if wants_table else 'an image'}, and [transform] makes "
-            f"{'an image' if wants_table else 'a table'}."
+            f"{'a table' if wants_table else 'an array'}, and [transform] makes "
+            f"{'a table' if is_table else 'an array'}."
         )
 
 
@@ -50,41 +54,18 @@ def parse(source: Path) -> ast.Module:
         raise BadInputError(f"{source}:{error.lineno}: {error.msg}") from error
 
 
-def csv(recipe: Recipe, folder: Path) -> Path | None:
-    """Return the CSV a recipe names, or None if it names a TFDS builder.
-
-    Args:
-      recipe: what to run.
-      folder: where the recipe file lies; relative paths start there.
+def columns(recipe: DataRecipe, located: Located) -> None:
+    """Check that a CSV has the columns that the recipe names, by its head.
 
     Raises:
-      BadInputError: there is no such file, it has no rows, or it lacks a column.
+      BadInputError: it lacks one, or cannot be read.
     """
-    source = recipe.data.csv
-    if source is None:
-        return None
-    if source.startswith("package:"):
-        path = _in_package(source.removeprefix("package:"))
-    else:
-        path = (folder / Path(source).expanduser()).resolve()
-    if set("*?[") & set(path.name):
-        raise BadInputError(
-            f"[data] csv: {path.name!r} would be read as a pattern. Rename the file."
-        )
-    _check_columns(path, recipe)
-    return path
-
-
-def _in_package(source: str) -> Path:
-    package, _, inside = source.partition("/")
-    spec = find_spec(package) if package.isidentifier() else None
-    if spec is None or spec.origin is None:
-        raise BadInputError(f"[data] csv: package {package!r} is not installed.")
-    return Path(spec.origin).parent / inside
-
-
-def _check_columns(path: Path, recipe: Recipe) -> None:
-    columns = _header(path)
+    if located.kind != "csv" or not isinstance(recipe, Recipe):
+        return
+    layouts = import_module("components.sources.csv_layout").layouts
+    file = located.files()[0]
+    (layout,) = layouts(located.source, [file])
+    found = [sources.feature_name(column) for column in layout.names]
     label = recipe.transform.label
     slices = [[s] if isinstance(s, str) else s for s in recipe.evaluate.slices]
     wanted = {
@@ -96,31 +77,13 @@ def _check_columns(path: Path, recipe: Recipe) -> None:
         "evaluate.slices": tuple(feature for keys in slices for feature in keys),
     }
     for section, names in wanted.items():
-        missing = [name for name in names if name and name not in columns]
+        named = dict.fromkeys(filter(None, names))
+        missing = [name for name in named if name not in found]
         if missing:
             raise BadInputError(
-                f"{path}:1: no column {', '.join(map(repr, missing))}, which the "
-                f"recipe names in [{section}]. Columns: {', '.join(columns)}"
+                f"{file.path}:1: no column {', '.join(map(repr, missing))}, which the "
+                f"recipe names in [{section}]. Columns: {', '.join(found)}"
             )
-
-
-def _header(path: Path) -> list[str]:
-    """Return the names of the columns."""
-    if not path.is_file():
-        raise BadInputError(f"[data] csv: no file {path}")
-    with path.open(encoding="utf-8", errors="replace", newline="") as file:
-        rows = reader(file, skipinitialspace=True)
-        header, first = next(rows, []), next(rows, [])
-    if not header or not first:
-        raise BadInputError(
-            f"{path}: expected a header line and rows. Received "
-            f"{'a header only' if header else 'an empty file'}."
-        )
-    if header[0].startswith("\ufeff"):
-        raise BadInputError(
-            f"{path}: starts with a byte order mark. Save it as UTF-8 without one."
-        )
-    return [name.strip() for name in header]
 
 
 def _takes_table(family: str) -> bool:

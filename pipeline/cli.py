@@ -78,10 +78,31 @@ def _parser() -> argparse.ArgumentParser:
     demo = add("demo", _demo, "run digits, serve it, ask it over REST and gRPC")
     demo.add_argument("overrides", nargs="*", metavar="KEY=VALUE")
 
+    new = add("new", _new, "look at data and write a recipe, a schema, a first test")
+    new.add_argument("name", help="of the recipe")
+    new.add_argument(
+        "--from",
+        dest="sources",
+        action="append",
+        required=True,
+        metavar="FILE|DIR|tfds:NAME",
+        help="the data; or train=FILE and test=FILE, one option each",
+    )
+    new.add_argument("--label", help="column to predict; folders are labels anyway")
+
     run = add("run", _run, "run a recipe: only the steps that must")
     run.add_argument("recipe", help="a name such as digits, or a YAML file")
     run.add_argument("overrides", nargs="*", metavar="KEY=VALUE")
     run.add_argument("--json", action="store_true", help="one JSON object per event")
+
+    data = add("data", _data, "bring the data of a recipe in and check them")
+    data.add_argument("recipe", help="a name such as digits, or a YAML file")
+    data.add_argument("overrides", nargs="*", metavar="KEY=VALUE")
+    data.add_argument("--json", action="store_true", help="one JSON object per event")
+
+    schema = add("schema", _schema, "compare or replace the frozen schema of a recipe")
+    schema.add_argument("action", choices=["diff", "accept"])
+    schema.add_argument("recipe", help="a name such as digits, or a YAML file")
 
     why = add("why", _why, "say what became of the last run of a recipe, and why")
     why.add_argument("name", nargs="?", help="recipe; default: the last one run")
@@ -133,6 +154,15 @@ def _demo(parsed: argparse.Namespace) -> int:
     return int(import_module("pipeline.demo").main(parsed.overrides))
 
 
+def _new(parsed: argparse.Namespace) -> int:
+    from pipeline import display, new
+    from pipeline.workspace import open_workspace
+
+    shown = display.Lines()
+    new.main(parsed.name, parsed.sources, parsed.label, open_workspace(), shown)
+    return 0
+
+
 def _run(parsed: argparse.Namespace) -> int:
     from pipeline import display, run
     from pipeline.workspace import open_workspace
@@ -141,6 +171,19 @@ def _run(parsed: argparse.Namespace) -> int:
     outcome = run.run(parsed.recipe, parsed.overrides, open_workspace(), shown)
     shown.line(f" live: {outcome.job.name} version {outcome.live.version}")
     return 0
+
+
+def _data(parsed: argparse.Namespace) -> int:
+    from pipeline import display, run
+    from pipeline.workspace import open_workspace
+
+    shown = display.JsonLines() if parsed.json else display.Lines()
+    run.check_data(parsed.recipe, parsed.overrides, open_workspace(), shown)
+    return 0
+
+
+def _schema(parsed: argparse.Namespace) -> int:
+    return int(import_module("pipeline.schema").main(parsed.action, parsed.recipe))
 
 
 def _why(parsed: argparse.Namespace) -> int:

@@ -72,7 +72,7 @@ class Lines:
 
     def _step(self, step: str, mark: str, seconds: str, text: str) -> None:
         if BY_NAME[step].module or mark == "✘":
-            self.line(f" {step:<10} {mark} {seconds:>7}  {text}")
+            self.line(f" {step:<14} {mark} {seconds:>7}  {text}")
 
     def _train(self, event: Event) -> None:
         values = {

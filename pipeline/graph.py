@@ -6,14 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tfx.components import (
-    Evaluator,
-    ExampleValidator,
-    SchemaGen,
-    StatisticsGen,
-    Trainer,
-    Transform,
-)
+from tfx.components import Evaluator, SchemaGen, Trainer, Transform
 from tfx.dsl.components.base.base_node import BaseNode
 from tfx.dsl.components.common.importer import Importer
 from tfx.orchestration.metadata import sqlite_metadata_connection_config
@@ -21,12 +14,18 @@ from tfx.orchestration.pipeline import Pipeline
 from tfx.proto import trainer_pb2, transform_pb2
 from tfx.types import standard_artifacts
 
-from components import evaluate, ingest
+from components import evaluate
+from components.anomalies import FindAnomalies
 from components.baselines import Baselines
+from components.ingest import Ingest
+from components.label_audit import LabelAudit
+from components.leakage import Leakage
 from components.push import Push
 from components.schema import SchemaCurator
+from components.sources.locate import Located
+from components.statistics import Statistics
 from components.validate import AnomalyGate
-from recipes.schema import SPLITS, Recipe
+from recipes.schema import DataRecipe, Recipe
 
 # Named in full: Beam's default runner first tries to download another engine. The image
 # is never used in process, but naming one keeps TFX from building an sdist per step.
@@ -42,19 +41,20 @@ class Places:
 
     root: Path  # artifacts
     metadata: Path  # SQLite file of ML Metadata
-    tfds: Path  # prepared TFDS data sets
+    located: Located  # the data
     base_path: Path  # versions of the model
     checkpoints: Path  # of this training
-    csv: Path | None = None
+    frozen_schema: str = ""  # as text; "": none yet
+    previous: str = ""  # URI of the statistics that drift is measured from
     baseline: Path | None = None  # the live model, in the layout of a Model artifact
 
 
-def create(recipe: Recipe, places: Places) -> Pipeline:
+def create(recipe: DataRecipe, places: Places) -> Pipeline:
     """Return the TFX pipeline of a recipe."""
     return Pipeline(
         pipeline_name=recipe.name,
         pipeline_root=str(places.root),
-        components=components(recipe, places),
+        components=_components(recipe, places),
         metadata_connection_config=sqlite_metadata_connection_config(
             str(places.metadata)
         ),
@@ -63,33 +63,59 @@ def create(recipe: Recipe, places: Places) -> Pipeline:
     )
 
 
-def components(recipe: Recipe, places: Places) -> list[BaseNode]:
-    """Return every step, wired: from the source to the pushed model."""
-    sections = recipe.model_dump(mode="json")
-    transform_section = json.dumps(sections["transform"])
+def _components(recipe: DataRecipe, places: Places) -> list[BaseNode]:
+    data = data_components(recipe, places)
+    if not isinstance(recipe, Recipe):
+        return list(data.values())
+    return [*data.values(), *model_components(recipe, places, data)]
 
-    examples = _ingest(recipe, places).with_id("ingest")
-    statistics = StatisticsGen(examples=examples.outputs["examples"]).with_id(
-        "statistics"
-    )
+
+def data_components(recipe: DataRecipe, places: Places) -> dict[str, BaseNode]:
+    """Return the steps from the source to data that may be learned from, by name."""
+    sections = recipe.model_dump(mode="json")
+    transform = json.dumps(sections.get("transform"))
+    examples = Ingest(places.located).with_id("ingest")
+    statistics = Statistics(examples=examples.outputs["examples"]).with_id("statistics")
     inferred = SchemaGen(
         statistics=statistics.outputs["statistics"],
         # A column without gaps here may have some when served.
         infer_feature_shape=False,
     ).with_id("infer_schema")
     schema = SchemaCurator(
-        inferred=inferred.outputs["schema"], transform=transform_section
+        inferred=inferred.outputs["schema"],
+        transform=transform,
+        validation=json.dumps(sections["validation"]),
+        frozen=places.frozen_schema,
     ).with_id("schema")
-    anomalies = ExampleValidator(
-        statistics=statistics.outputs["statistics"], schema=schema.outputs["schema"]
+    anomalies = FindAnomalies(
+        statistics=statistics.outputs["statistics"],
+        schema=schema.outputs["schema"],
+        previous=places.previous,
     ).with_id("find_anomalies")
+    leakage = Leakage(
+        examples=examples.outputs["examples"],
+        transform=transform,
+        leakage=json.dumps(sections["validation"]["leakage"]),
+    ).with_id("leakage")
     gate = AnomalyGate(
         statistics=statistics.outputs["statistics"],
         anomalies=anomalies.outputs["anomalies"],
+        leakage=leakage.outputs["report"],
     ).with_id("validate")
+    found = [examples, statistics, inferred, schema, anomalies, leakage, gate]
+    return {node.id: node for node in found}
+
+
+def model_components(
+    recipe: Recipe, places: Places, data: Mapping[str, BaseNode]
+) -> list[BaseNode]:
+    """Return the steps from checked data to the pushed model."""
+    sections = recipe.model_dump(mode="json")
+    transform_section = json.dumps(sections["transform"])
+    examples = data["ingest"]
     transform = Transform(
         examples=examples.outputs["examples"],
-        schema=schema.outputs["schema"],
+        schema=data["schema"].outputs["schema"],
         preprocessing_fn="components.transform.preprocessing_fn",
         custom_config={"transform": sections["transform"]},
         splits_config=transform_pb2.SplitsConfig(
@@ -97,12 +123,17 @@ def components(recipe: Recipe, places: Places) -> list[BaseNode]:
         ),
         disable_statistics=True,  # nobody reads them
     ).with_id("transform")
-    transform.add_upstream_node(gate)
+    transform.add_upstream_node(data["validate"])
     baselines = Baselines(
         examples=transform.outputs["transformed_examples"],
         transform_graph=transform.outputs["transform_graph"],
         transform=transform_section,
     ).with_id("baselines")
+    label_audit = LabelAudit(
+        examples=examples.outputs["examples"],
+        transform_graph=transform.outputs["transform_graph"],
+        transform=transform_section if recipe.validation.label_audit else "null",
+    ).with_id("label_audit")
     trainer = Trainer(
         run_fn="components.train.run_fn",
         examples=transform.outputs["transformed_examples"],
@@ -128,32 +159,14 @@ def components(recipe: Recipe, places: Places) -> list[BaseNode]:
         base_path=str(places.base_path),
     ).with_id("push")
     return [
-        examples,
-        statistics,
-        inferred,
-        schema,
-        anomalies,
-        gate,
         transform,
         baselines,
+        label_audit,
         trainer,
         *([live] if live else []),
         evaluator,
         push,
     ]
-
-
-def _ingest(recipe: Recipe, places: Places) -> BaseNode:
-    splits = {name: recipe.data.splits[name] for name in SPLITS}
-    if places.csv:
-        shares = {name: n for name, n in splits.items() if isinstance(n, int)}
-        return ingest.csv_example_gen(places.csv, shares)
-    return ingest.TfdsExampleGen(
-        name=recipe.data.tfds,
-        data_dir=places.tfds,
-        splits=splits,
-        seed=recipe.data.seed,
-    )
 
 
 def _training(sections: Mapping[str, Any], places: Places) -> dict[str, Any]:

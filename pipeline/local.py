@@ -44,7 +44,7 @@ from pipeline.plan import StepPlan
 from pipeline.steps import BY_NAME
 from pipeline.workspace import FULL_DISK, is_full_disk
 from recipes.errors import StrataError
-from recipes.schema import Recipe
+from recipes.schema import DataRecipe
 
 # Kept with each execution in ML Metadata: what it was run from; see pipeline/plan.py.
 FINGERPRINT = "strata_fingerprint"
@@ -75,7 +75,9 @@ class _Child:
 class LocalRun:
     """One run of a pipeline: which steps are done, which are running."""
 
-    def __init__(self, recipe: Recipe, places: Places, *, run_name: str, logs: Path):
+    def __init__(
+        self, recipe: DataRecipe, places: Places, *, run_name: str, logs: Path
+    ):
         beam_memos.install()
         _quiet()
         compiled = Compiler().compile(graph.create(recipe, places))

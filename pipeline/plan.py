@@ -10,18 +10,21 @@ import ast
 import hashlib
 import json
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from components import datasets, versions
+from components import datasets, frozen, versions
+from components.sources import files
+from components.sources.locate import Located
 from pipeline.checks import parse
 from pipeline.history import History, StepRecord
-from pipeline.steps import STEPS, Step
-from recipes.schema import Recipe
+from pipeline.steps import Step, steps_of
+from recipes.data import Data
+from recipes.schema import DataRecipe, Recipe
 
 REPOSITORY = Path(__file__).parent.parent
 _PACKAGES = ("components", "models", "pipeline", "recipes")
@@ -69,23 +72,36 @@ def live(history: History, pipeline: str, base_path: Path) -> Live | None:
 
 
 def make(
-    recipe: Recipe, history: History, *, data_path: Path | None, base_path: Path
+    recipe: DataRecipe,
+    history: History,
+    *,
+    located: Located,
+    base_path: Path,
+    frozen_schema: str = "",
 ) -> list[StepPlan]:
     """Return the plan of every step, in the order of the line.
 
     Args:
       recipe: what to run.
       history: what ran.
-      data_path: the CSV, or None for a TFDS builder.
+      located: its data.
       base_path: where versions of the model are pushed.
+      frozen_schema: text of the schema file beside the recipe; "": none yet.
     """
     serving = live(history, recipe.name, base_path)
     plans: dict[str, StepPlan] = {}
-    for step in STEPS:
+    for step in steps_of(recipe):
         parts = _own_parts(step, recipe)
-        if step.name == "ingest" and data_path:
-            parts["data"] = content_digest(data_path, history)
+        if step.name == "ingest" and located.patterns:
+            parts["data"] = _data_digest(located, history)
         parts |= {f"after {name}": plans[name].key for name in step.after}
+        if step.name == "schema":
+            # What was frozen from the schema inferred here changes nothing.
+            parts["frozen"] = frozen.part(frozen_schema, plans["infer_schema"].key)
+        if step.name == "find_anomalies":
+            parts["previous"] = _previous(
+                recipe.name, parts, plans["statistics"].key, history
+            )
         if step.name == "evaluate":
             parts["live"] = _compared_with(
                 recipe.name, parts, serving, plans["train"].key, history
@@ -93,7 +109,9 @@ def make(
         if step.name == "push":
             parts["base_path"] = str(base_path)
         plans[step.name] = _plan(step, parts, recipe.name, history)
-    push = plans["push"]
+    push = plans.get("push")
+    if push is None:
+        return list(plans.values())
     candidate_is_live = serving and serving.train_key == plans["train"].key
     if push.earlier and not candidate_is_live:
         reason = "another version is live now" if serving else "no version is live"
@@ -101,16 +119,42 @@ def make(
     return list(plans.values())
 
 
-def content_digest(path: Path, history: History) -> str:
-    """Return the sha256 of a file, read again only where size or time changed."""
-    stat = path.stat()
-    known = history.digest(path, stat.st_size, stat.st_mtime_ns)
-    if known:
-        return known
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    history.remember_digest(path, stat.st_size, stat.st_mtime_ns, digest)
-    return digest
+def previous_statistics(
+    plans: Sequence[StepPlan], pipeline: str, history: History
+) -> str:
+    """Return the URI of the statistics that drift is measured from; "": none."""
+    (key,) = (p.parts["previous"] for p in plans if p.step.name == "find_anomalies")
+    found = history.done_steps(pipeline, "statistics", key=key, limit=1)
+    uris = [record.outputs["statistics"] for record in found]
+    return next((uri for uri in uris if Path(uri).exists()), "")
+
+
+def _previous(
+    pipeline: str, parts: Mapping[str, str], statistics_key: str, history: History
+) -> str:
+    """Return the key of the statistics to measure drift from; "": nothing ran before.
+
+    It is those of the last data that passed; data that were compared before stay
+    compared with the same.
+    """
+    for record in history.done_steps(pipeline, "find_anomalies"):
+        others = {n: v for n, v in record.parts.items() if n != "previous"}
+        if others == parts:
+            return record.parts["previous"]
+    for record in history.done_steps(pipeline, "validate"):
+        key = record.parts["after statistics"]
+        if key != statistics_key:
+            return key
+    return ""
+
+
+def _data_digest(located: Located, history: History) -> str:
+    """Return the sha256 of all files, read again only where one was written."""
+    return files.digest(
+        located.all_files(),
+        known=lambda key: history.digest(Path(key), 0, 0),
+        remember=lambda key, sha256: history.remember_digest(Path(key), 0, 0, sha256),
+    )
 
 
 def _plan(
@@ -136,33 +180,51 @@ def _changes(before: Mapping[str, str], after: Mapping[str, str]) -> tuple[str, 
         old, new = before.get(name), after.get(name)
         if old == new:
             continue
-        if name.startswith(("code ", "after ", "data", "live")):
+        if name.startswith(("code ", "after ", "data", "live", "frozen", "previous")):
             reasons.append(f"{name.removeprefix('after ')} changed")
         else:
             reasons.append(f"{name.removeprefix('recipe ')} {old} -> {new}")
     return tuple(reasons)
 
 
-def _own_parts(step: Step, recipe: Recipe) -> dict[str, str]:
+def _section(values: Mapping[str, Any], name: str) -> Any:
+    """Return a section, or a key in one by its dotted name; None if it is not there."""
+    found: Any = values
+    for part in name.split("."):
+        found = found.get(part)
+        if found is None:
+            break
+    return found
+
+
+def _own_parts(step: Step, recipe: DataRecipe) -> dict[str, str]:
     values = recipe.model_dump(mode="json")
     parts = {"python": ".".join(map(str, sys.version_info[:2]))}
     for section in step.recipe:
-        for name, value in _leaves(section, values[section]):
+        for name, value in _leaves(section, _section(values, section)):
             parts[f"recipe {name}"] = json.dumps(value)
     for package in step.packages:
         parts[f"package {package}"] = _version(package)
     modules = ["pipeline.graph"]
     if step.module:
         modules.append(step.module)
-    if step.name == "train":
+    if step.name == "train" and isinstance(recipe, Recipe):
         modules.append(f"models.{recipe.model.family}")
-    builder = (recipe.data.tfds or "").split("/")[0]
-    if step.name == "ingest" and builder in datasets.names():
-        modules.append(f"components.datasets.{builder}")
+    if step.name == "ingest":
+        modules += _readers(recipe.data)
     for path in sorted(_sources(tuple(modules), own_only="pipeline.graph")):
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
         parts[f"code {path.relative_to(REPOSITORY)}"] = digest
     return parts
+
+
+def _readers(data: Data) -> list[str]:
+    """Return the modules that read a source; they are found by name, not imported."""
+    modules = [f"components.sources.{data.source}"]
+    builder = data.tfds.name.split("/")[0] if data.tfds else ""
+    if builder in datasets.names():
+        modules.append(f"components.datasets.{builder}")
+    return modules
 
 
 def _compared_with(

@@ -5,19 +5,23 @@ import os
 import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol
 
+from components import frozen
+from components.sources.locate import Located, locate
 from pipeline import checks, plan
 from pipeline.display import stderr_to
 from pipeline.history import History, StepRecord
+from pipeline.steps import DATA_STEPS
 from pipeline.workspace import Workspace
 from recipes import load
 from recipes.errors import BadInputError, RefusedError, StrataError
-from recipes.schema import Recipe
+from recipes.schema import DataRecipe, Recipe
 
 Event = Mapping[str, Any]
 
@@ -34,11 +38,12 @@ class Display(Protocol):
 class Job:
     """What is to be run, and where it keeps things."""
 
-    recipe: Recipe
+    recipe: DataRecipe
     workspace: Workspace
     history: History
-    csv: Path | None
+    located: Located
     base_path: Path
+    schema: Path  # the schema file, which the first run writes
 
     @property
     def name(self) -> str:
@@ -73,20 +78,54 @@ def run(
     path = load.find(name)
     recipe = load.load(path, overrides)
     checks.model(recipe)
-    csv = checks.csv(recipe, path.parent)
+    with _job(recipe, path, overrides, workspace, display) as job:
+        steps = _run(job, display)
+        live = plan.live(job.history, recipe.name, job.base_path)
+    if live is None:
+        raise StrataError(f"No version of {recipe.name} in {job.base_path}.")
+    return Outcome(job, steps, live)
+
+
+def check_data(
+    name: str, overrides: Sequence[str], workspace: Workspace, display: Display
+) -> Mapping[str, Event]:
+    """Bring the data of a recipe in and check them; return what each step came to.
+
+    The recipe may lack all sections but `name` and `data`. A run of the whole recipe
+    goes on from here.
+
+    Raises:
+      RefusedError: the data were refused.
+      BadInputError: the recipe or the data cannot be used.
+      StrataError: a step failed.
+    """
+    path = load.find(name)
+    recipe = load.load_data(path, overrides)
+    with _job(recipe, path, overrides, workspace, display) as job:
+        return _run(job, display, only={step.name for step in DATA_STEPS})
+
+
+@contextmanager
+def _job(
+    recipe: DataRecipe,
+    path: Path,
+    overrides: Sequence[str],
+    workspace: Workspace,
+    display: Display,
+) -> Iterator[Job]:
+    """Hold the pipeline of a recipe, its data found."""
+    located = locate(
+        recipe.data.model_dump(mode="json"), path.parent, tfds_dir=workspace.tfds
+    )
     base_path = workspace.models(recipe.name)
-    if recipe.push.base_path:
+    if isinstance(recipe, Recipe) and recipe.push.base_path:
         base_path = (path.parent / recipe.push.base_path).resolve()
     for override in overrides:
         display.line(f" override {override}")
     with lock(workspace, recipe.name):
         history = History(workspace.history)
-        job = Job(recipe, workspace, history, csv, base_path)
-        steps = _run(job, display)
-        live = plan.live(history, recipe.name, base_path)
-    if live is None:
-        raise StrataError(f"No version of {recipe.name} in {base_path}.")
-    return Outcome(job, steps, live)
+        schema = frozen.path_of(path, recipe.name)
+        yield Job(recipe, workspace, history, located, base_path, schema)
 
 
 @contextmanager
@@ -123,13 +162,21 @@ def _try_lock(handle: int) -> bool:
     return True
 
 
-def _run(job: Job, display: Display) -> Mapping[str, Event]:
+def _run(
+    job: Job, display: Display, only: AbstractSet[str] | None = None
+) -> Mapping[str, Event]:
+    """Run what must run of the line, or of the steps in `only`."""
     job.history.bury_dead_runs(job.name)
     if not job.workspace.metadata.exists():
         job.history.forget_steps()
     plans = plan.make(
-        job.recipe, job.history, data_path=job.csv, base_path=job.base_path
+        job.recipe,
+        job.history,
+        located=job.located,
+        base_path=job.base_path,
+        frozen_schema=_frozen(job.schema),
     )
+    plans = [p for p in plans if only is None or p.step.name in only]
     recorded = {
         p.step.name: {"figures": p.earlier.figures, "outputs": p.earlier.outputs}
         for p in plans
@@ -148,16 +195,47 @@ def _run(job: Job, display: Display) -> Mapping[str, Event]:
     names = {planned.step.name for planned in stale}
     for planned in stale:
         _explain(planned, names, display)
+    if "ingest" in names:
+        checks.columns(job.recipe, job.located)
     steps = _execute(job, plans, display)
     _raise_if_refused(job.name, steps)
     return steps
+
+
+def _frozen(path: Path) -> str:
+    return path.read_text("utf-8") if path.is_file() else ""
+
+
+def _freeze(
+    job: Job, plans: Sequence[plan.StepPlan], steps: Mapping[str, Event]
+) -> str:
+    """Write the schema file where there is none; return what to tell the user."""
+    if job.schema.exists() or "infer_schema" not in steps:
+        return ""
+    (key,) = (p.key for p in plans if p.step.name == "infer_schema")
+    inferred = Path(steps["infer_schema"]["outputs"]["schema"]) / "schema.pbtxt"
+    text = frozen.freeze(inferred.read_text("utf-8"), key)
+    try:
+        job.schema.parent.mkdir(exist_ok=True)
+        draft = job.schema.with_suffix(f".{os.getpid()}")
+        draft.write_text(text, "utf-8")
+        os.replace(draft, job.schema)
+    except OSError as error:
+        return f"the schema could not be frozen in {job.schema}: {error.strerror}"
+    return f"schema frozen in {job.schema}: keep it with the recipe"
 
 
 def _explain(planned: plan.StepPlan, stale: set[str], display: Display) -> None:
     """Say why a step runs again, where the steps before it are not reason enough."""
     # A new candidate is compared with the live model, which the last was not.
     known = {*planned.step.after, *(["live"] if "train" in stale else [])}
+    known |= {"previous"} if "statistics" in stale else set()
     own = [r for r in planned.reasons if r.removesuffix(" changed") not in known]
+    code = [reason for reason in own if reason.startswith("code ")]
+    if len(code) > 2:
+        first = code[0].removesuffix(" changed")
+        own = [r for r in own if r not in code]
+        own.append(f"{first} and {len(code) - 1} other files changed")
     if own and own != ["never ran"]:
         display.line(f" {planned.step.name} runs again: {', '.join(own)}")
 
@@ -197,11 +275,30 @@ def _execute(
             f" run {run_id} · loading TensorFlow and TFX · logs in {folder / 'logs'}"
         )
         steps = _launch(job, plans, run_id, display)
-        status = "done" if _verdict(steps) else "refused"
+        status = "refused" if _verdict(steps) is False else "done"
+    except StrataError as error:
+        status = "refused" if error.exit_code == RefusedError.exit_code else "failed"
+        raise
     finally:
         job.history.end_run(run_id, status, now=time.time())
         display.close()
+        _write_page(job, plans, folder / "data.html", display)
     return steps
+
+
+def _write_page(
+    job: Job, plans: Sequence[plan.StepPlan], path: Path, display: Display
+) -> None:
+    """Write the data page from what the steps left, also of a run that failed."""
+    outputs = {}
+    for planned in plans:
+        found = job.history.done_steps(job.name, planned.step.name, key=planned.key)
+        if found:
+            outputs[planned.step.name] = found[0].outputs
+    if "statistics" in outputs:
+        data_page = import_module("components.data_page")
+        data_page.write(path, job.name, outputs)
+        display.line(f" data page {path}")
 
 
 def _launch(
@@ -210,15 +307,16 @@ def _launch(
     logs = job.workspace.run(run_id) / "logs"
     with stderr_to(logs / "imports.log"):
         local = import_module("pipeline.local")  # TensorFlow and TFX: seconds
-    train_key = next(p.key for p in plans if p.step.name == "train")
+    train_key = next((p.key for p in plans if p.step.name == "train"), "data")
     checkpoints = job.workspace.checkpoints(job.name, train_key)
     places = local.Places(
         root=job.workspace.artifacts(job.name),
         metadata=job.workspace.metadata,
-        tfds=job.workspace.tfds,
+        located=job.located,
         base_path=job.base_path,
         checkpoints=checkpoints,
-        csv=job.csv,
+        frozen_schema=_frozen(job.schema),
+        previous=plan.previous_statistics(plans, job.name, job.history),
         baseline=_baseline(job),
     )
     runner = local.LocalRun(
@@ -233,8 +331,12 @@ def _launch(
         report=_Recorder(job, run_id, plans, display),
         max_children=max(2, os.cpu_count() or 1),
     )
+    line = _freeze(job, plans, steps)
+    if line:
+        display.line(f" {line}")
     # The training is done; what another recipe's left unfinished is dropped with it.
-    shutil.rmtree(checkpoints.parent, ignore_errors=True)
+    if "train" in steps:
+        shutil.rmtree(checkpoints.parent, ignore_errors=True)
     return steps
 
 

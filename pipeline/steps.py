@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from recipes.schema import DataRecipe, Recipe
+
 
 @dataclass(frozen=True)
 class Step:
@@ -10,7 +12,7 @@ class Step:
     Attributes:
       name: node id.
       after: steps whose outputs it reads, or that must have passed.
-      recipe: sections of the recipe whose change makes it run again.
+      recipe: sections of the recipe, or keys in them, whose change makes it run again.
       module: file of `components/` with its code and its `figures`; None for a stock
         TFX step that has nothing to tell.
       packages: distributions whose version it depends on.
@@ -23,6 +25,8 @@ class Step:
     packages: tuple[str, ...] = ("tfx",)
 
 
+_TFDV = ("tfx", "apache-beam", "tensorflow-data-validation")
+
 STEPS = (
     Step(
         "ingest",
@@ -34,13 +38,16 @@ STEPS = (
             "tensorflow",
             "tensorflow-datasets",
             "scikit-learn",
+            "pyarrow",
+            "pandas",
+            "pillow",
         ),
     ),
     Step(
         "statistics",
         after=("ingest",),
         module="components.statistics",
-        packages=("tfx", "apache-beam", "tensorflow-data-validation"),
+        packages=_TFDV,
     ),
     Step(
         "infer_schema",
@@ -50,17 +57,26 @@ STEPS = (
     Step(
         "schema",
         after=("infer_schema",),
-        recipe=("transform",),
+        recipe=("transform", "validation.drift", "validation.drift_of")
+        + ("validation.skew", "validation.skew_of"),
         module="components.schema",
     ),
     Step(
         "find_anomalies",
         after=("statistics", "schema"),
+        module="components.anomalies",
         packages=("tfx", "tensorflow-data-validation"),
     ),
     Step(
+        "leakage",
+        after=("ingest",),
+        recipe=("transform", "validation.leakage"),
+        module="components.leakage",
+        packages=("tfx", "numpy", "pillow", "tfx-bsl"),
+    ),
+    Step(
         "validate",
-        after=("statistics", "find_anomalies"),
+        after=("statistics", "find_anomalies", "leakage"),
         module="components.validate",
     ),
     Step(
@@ -75,6 +91,13 @@ STEPS = (
         after=("transform",),
         recipe=("transform",),
         module="components.baselines",
+        packages=("tfx", "tensorflow", "tensorflow-transform", "scikit-learn"),
+    ),
+    Step(
+        "label_audit",
+        after=("ingest", "transform"),
+        recipe=("transform", "validation.label_audit"),
+        module="components.label_audit",
         packages=("tfx", "tensorflow", "tensorflow-transform", "scikit-learn"),
     ),
     Step(
@@ -100,3 +123,11 @@ STEPS = (
     ),
 )
 BY_NAME = {step.name: step for step in STEPS}
+
+# What a recipe without a model has: its data brought in and checked.
+DATA_STEPS = STEPS[: STEPS.index(BY_NAME["validate"]) + 1]
+
+
+def steps_of(recipe: DataRecipe) -> tuple[Step, ...]:
+    """Return the steps of a recipe, in the order of the line."""
+    return STEPS if isinstance(recipe, Recipe) else DATA_STEPS

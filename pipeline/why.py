@@ -23,14 +23,16 @@ def main(name: str | None, stream: TextIO = sys.stdout) -> int:
         raise BadInputError(f"No run of {name or 'anything'} in {workspace.root}.")
     run = found[0]
     lines = [_headline(run)]
-    for record in history.steps_of(run.id):
+    records = history.steps_of(run.id)
+    failed = {record.step for record in records if record.error}
+    for record in records:
         step = BY_NAME[record.step]
         if record.error:
             lines += [f" {record.step} failed: {record.error}"]
             lines += [f"  log: {workspace.run(run.id) / 'logs' / record.step}.log"]
         elif step.module:
-            lines += [f" {record.step:<11}{record.figures.get('summary', '')}"]
-    if run.status == "refused":
+            lines += [f" {record.step:<15}{record.figures.get('summary', '')}"]
+    if run.status == "refused" and "validate" not in failed:
         (verdict,) = history.done_steps(run.pipeline, "evaluate", limit=1)
         lines += [f"  refused: {text}" for text in verdict.figures["refusals"]]
     stream.write("\n".join(lines) + "\n")

@@ -3,17 +3,19 @@
 import difflib
 import json
 import re
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ValidationError
 
 from recipes.errors import BadInputError
-from recipes.schema import Recipe
+from recipes.schema import DataRecipe, Recipe
 
 HERE = Path(__file__).parent
+_AnyRecipe = TypeVar("_AnyRecipe", DataRecipe, Recipe)
 Location = tuple[str | int, ...]
 
 
@@ -43,7 +45,13 @@ def find(name: str) -> Path:
 
 
 def load(path: Path, overrides: Sequence[str] = ()) -> Recipe:
-    """Read and check a recipe.
+    """Read and check a whole recipe; arguments and errors as `load_data`."""
+    values = _read(path, overrides)
+    return _checked(Recipe, values)
+
+
+def load_data(path: Path, overrides: Sequence[str] = ()) -> DataRecipe:
+    """Read and check a recipe, whole or with `name`, `data`, `validation` alone.
 
     Args:
       path: YAML file.
@@ -52,6 +60,22 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Recipe:
     Raises:
       BadInputError: every fault found, one a line, each with where it stands.
     """
+    values = _read(path, overrides)
+    whole = bool(set(values.sections) - set(DataRecipe.model_fields))
+    return _checked(Recipe if whole else DataRecipe, values)
+
+
+@dataclass(frozen=True)
+class _Values:
+    """A recipe's values, and where each stands."""
+
+    sections: Mapping[str, Any]
+    path: Path
+    tree: Any
+    origins: Mapping[Location, str]  # overrides
+
+
+def _read(path: Path, overrides: Sequence[str]) -> _Values:
     try:
         tree = yaml.compose(path.read_text("utf-8"), Loader=_Loader)
         values = yaml.load(path.read_text("utf-8"), Loader=_Loader)
@@ -73,12 +97,16 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Recipe:
         location, value = _parse_override(override)
         _place(values, location, value, override)
         origins[location] = override
+    return _Values(values, path, tree, origins)
+
+
+def _checked(kind: type[_AnyRecipe], values: _Values) -> _AnyRecipe:
     try:
-        return Recipe.model_validate_json(json.dumps(values, default=str))
+        return kind.model_validate_json(json.dumps(values.sections, default=str))
     except ValidationError as error:
         # An unknown key first: the one that is missing is often the same, misspelt.
         faults = (
-            f"{_where(path, tree, origins, fault['loc'])}: {_words(fault)}"
+            f"{_where(values, fault['loc'])}: {_words(fault)}"
             for fault in sorted(error.errors(), key=lambda f: f["type"] == "missing")
         )
         raise BadInputError("\n".join(dict.fromkeys(faults))) from error
@@ -134,13 +162,11 @@ def _place(
     section[location[-1]] = value
 
 
-def _where(
-    path: Path, tree: Any, origins: dict[Location, str], location: Location
-) -> str:
-    for origin, override in origins.items():
+def _where(values: _Values, location: Location) -> str:
+    for origin, override in values.origins.items():
         if location[: len(origin)] == origin or origin[: len(location)] == location:
             return f"override {override!r}"
-    return f"{path}:{_line(tree, location)}"
+    return f"{values.path}:{_line(values.tree, location)}"
 
 
 def _line(node: Any, location: Location) -> int:

@@ -13,14 +13,14 @@ from tensorflow_transform.tf_metadata import dataset_metadata
 
 from components.transform import preprocessing_fn
 from tests.components.records import example
+from tests.components.sections import section
 
-TABLE = {
-    "label": {"feature": "tip", "classes": None, "above": 0.2, "divide_by": "fare"},
-    "image": None,
-    "numeric": ["miles", "speed"],
-    "buckets": {"age": 2},
-    "vocabulary": {"town": 2, "day": 7},
-}
+TABLE = section(
+    label={"feature": "tip", "above": 0.2, "divide_by": "fare"},
+    numeric=["miles", "speed"],
+    buckets={"age": 2},
+    vocabulary={"town": 2, "day": 7},
+)
 ROWS = [
     {"tip": 1.0, "fare": 10.0, "miles": 1.0, "age": 10, "town": "b", "day": 1},
     {"tip": 3.0, "fare": 10.0, "miles": 2.0, "age": 20, "town": "b", "day": 1},
@@ -37,13 +37,8 @@ TABLE_SPEC = {name: tf.io.VarLenFeature(dtype) for name, dtype in DTYPES.items()
 # As of a column that has a value in every row.
 TABLE_SPEC |= {"speed": tf.io.FixedLenFeature([1], tf.float32)}
 
-IMAGE = {
-    "label": {"feature": "digit", "classes": [3, 5, 8], "above": None},
-    "image": {"feature": "scan", "shape": [2, 3, 1]},
-    "numeric": [],
-    "buckets": {},
-    "vocabulary": {},
-}
+IMAGE = section(image={"feature": "scan", "shape": [2, 3, 1]})
+IMAGE["label"] = {"feature": "digit", "classes": [3, 5, 8], "above": None}
 PIXELS = np.random.default_rng(0).integers(0, 256, (4, 2, 3, 1), np.uint8)
 IMAGE_SPEC = {
     "digit": tf.io.FixedLenFeature([1], tf.int64),
@@ -58,7 +53,7 @@ class Transformed:
     Attributes:
       section: the recipe's `transform`.
       rows: raw feature -> value.
-      columns: name -> (rows,) transformed values.
+      columns: name -> (rows,) transformed values; of a text (rows, length).
       output: the graph, as the stages load it.
     """
 
@@ -102,5 +97,8 @@ def transform(section, rows, spec, folder):
     output = tft.TFTransformOutput(str(result))
     features = tf.io.parse_example([example(**row) for row in rows], spec)
     columns = output.transform_features_layer()(features)
-    values = {name: column.numpy()[:, 0] for name, column in columns.items()}
+    values = {
+        name: column.numpy()[:, 0] if column.shape[1] == 1 else column.numpy()
+        for name, column in columns.items()
+    }
     return Transformed(section, rows, values, output)

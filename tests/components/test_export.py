@@ -1,14 +1,18 @@
 """The served signatures answer what the trained model answers, in every form asked."""
 
+from dataclasses import replace
+
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
 import models
-from components import export, inputs
-from tests.components.conftest import PIXELS
+from components import export, input_checks, inputs
+from tests.components.conftest import PIXELS, transform
 from tests.components.records import example
+from tests.components.sections import section
+from tests.components.test_audio_features import wav
 
 
 def exported(transformed, family, folder, **arguments):
@@ -118,6 +122,112 @@ def test_pixels_are_answered_as_the_image_they_come_from(images, mlp):
         np.testing.assert_allclose(got["probabilities"], want, rtol=1e-5)
         assert got["classes"].tolist() == np.argmax(want, axis=-1).tolist()
         assert got["classes"].dtype == np.int64
+
+
+RNG = np.random.default_rng(0)
+# Shorter than asked for, as long, and longer.
+SAMPLES = [RNG.integers(-9000, 9000, n, "int16") for n in (700, 800, 900)]
+TEXTS = ["an apple a day", "", "keeps THE doctor away, they say"]
+TIMES = ["2016-07-01T13:45:00Z", "", "2020-02-29", "1999-12-31 23:59:59"]
+AUDIO = {"sample_rate": 8000, "seconds": 0.1, "num_mels": 20}
+KINDS = {
+    "audio": {"audio": AUDIO},
+    "samples": {"audio": {**AUDIO, "output": "samples"}},
+    "words": {"text": {"length": 5, "vocabulary": 20}},
+    "bytes": {"text": {"length": 9, "tokens": "bytes", "vocabulary": 258}},
+    "bag": {"text": {"vocabulary": 20, "output": "tfidf"}},
+    "columns": {
+        "scale": ["share"],
+        "hash": {"user": 5},
+        "calendar": {"when": ["hour", "weekday", "day_of_year"]},
+        "crosses": {"both": {"features": ["user", "place"], "ids": 7}},
+    },
+}
+RAW = {
+    "audio": (tf.string, [wav(one) for one in SAMPLES]),
+    "text": (tf.string, TEXTS),
+    "share": (tf.float32, [0.5, 2.0, 1.5, None]),
+    "user": (tf.int64, [7, None, 9, 7]),
+    "when": (tf.string, TIMES),
+    "place": (tf.string, ["x", "y", "", "x"]),
+}
+
+
+def kind_of_rows(name, folder):
+    """Return a section with rows of its kind, transformed, and the raw tensors."""
+    settings = section(**KINDS[name])
+    used = input_checks.used_features(settings)
+    num_rows = len(RAW[used[0]][1])
+    values = {feature: RAW[feature][1] for feature in used} | {"y": [0.0, 1.0] * 2}
+    rows = [
+        {f: v[i] for f, v in values.items() if v[i] not in (None, "")}
+        for i in range(num_rows)
+    ]
+    spec = {f: tf.io.VarLenFeature(RAW[f][0]) for f in used}
+    spec["y"] = tf.io.FixedLenFeature([1], tf.float32)
+    if "audio" in used:
+        spec["audio"] = tf.io.FixedLenFeature([1], tf.string)
+        samples = [np.pad(one, (0, 950 - len(one))) for one in SAMPLES]
+        raw = {"audio": tf.constant(np.stack(samples) / 32768, tf.float32)}
+    else:
+        raw = {feature: raw_column(*RAW[feature]) for feature in used}
+    return transform(settings, rows, spec, folder), raw
+
+
+def raw_column(dtype, values):
+    if dtype == tf.string:
+        return tf.constant([value or "" for value in values])
+    missing = [np.nan if value is None else value for value in values]
+    return tf.constant(missing, tf.float64 if dtype == tf.int64 else dtype)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "audio",
+        *(pytest.param(n, marks=pytest.mark.slow) for n in KINDS if n != "audio"),
+    ],
+)
+def test_every_kind_is_answered_alike_in_every_form(name, tmp_path):
+    """Examples, raw tensors, and the model on rows transformed offline."""
+    transformed, raw = kind_of_rows(name, tmp_path)
+    family = "wide_deep" if name == "columns" else "mlp"
+    model, saved = exported(transformed, family, tmp_path / "model", units=[4])
+    examples = serialized(transformed.rows)
+    features = ask(saved, "transform_features", examples=examples)
+    logits = model(inputs.model_inputs(features, transformed.section), training=False)
+    want = 1 / (1 + np.exp(-np.asarray(logits)))
+    assert len(np.unique(want)) == len(transformed.rows)
+    for got in (
+        ask(saved, "serving_default", examples=examples),
+        ask(saved, "serve_raw", **raw),
+    ):
+        np.testing.assert_allclose(got["probabilities"], want, rtol=1e-6)
+    one = {
+        alias: tf.zeros(
+            [1 if size is None else size for size in spec.shape], spec.dtype
+        )
+        for alias, spec in saved.signatures["serve_raw"]
+        .structured_input_signature[1]
+        .items()
+    }
+    assert ask(saved, "serve_raw", **one)["probabilities"].shape == (1, 1)
+
+
+def test_pixels_are_scaled_inside_the_model_and_never_augmented(images, tmp_path):
+    settings = {"feature": "scan", "shape": [2, 3, 1], "normalize": "standard"}
+    changed = section(image=settings, augment={"flip": "both", "brightness": 1.0})
+    changed["label"] = images.section["label"]
+    changed = replace(images, section=changed)
+    model, saved = exported(changed, "mlp", tmp_path, units=[4])
+    pixels = tf.constant(PIXELS.astype("float32"))
+    logits = model(tf.image.per_image_standardization(pixels), training=False)
+    for got in (
+        ask(saved, "serving_default", examples=serialized(images.rows)),
+        ask(saved, "serve_raw", scan=pixels),
+    ):
+        want = keras.ops.softmax(logits)
+        np.testing.assert_allclose(got["probabilities"], want, rtol=1e-5)
 
 
 def test_probabilities_of_one_logit_and_of_many():

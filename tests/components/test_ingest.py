@@ -1,147 +1,221 @@
-"""Where records come from, and which share each falls into."""
+"""From a source to shards: every record in once, named, counted, or refused."""
 
+import gzip
 import json
-from collections import Counter
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import tensorflow as tf
-from tfx.proto import example_gen_pb2
-from tfx.utils import proto_utils
 
-from components import ingest
+from components import ingest, records, shard_writer
+from components.sources import Batch, Piece, feature_name
 from recipes.errors import BadInputError
-from tests.components.records import example
+from recipes.schema import DataRecipe
 
-NUM_SCANS = [178, 182, 177, 183, 181, 182, 181, 179, 174, 180]  # UCI optdigits, test
-RECORDS = [example(label=i % 10, image=f"image {i}") for i in range(2000)]
-BOUNDS = [7, 8, 10]
+ROWS = [f"{number},{'ab'[number % 2]}" for number in range(300)]
 
 
-def shares(seed, bounds=BOUNDS):
-    return [ingest.share_of(r, len(bounds), bounds, seed) for r in RECORDS]
+def data(**section):
+    return DataRecipe(name="x", data=section).data.model_dump(mode="json")
+
+
+def run(folder, **section):
+    return ingest.run(
+        data(**section), folder, folder / "examples", tfds_dir=folder / "tfds"
+    )
+
+
+def read(folder, split):
+    """Return the examples of a split and the names of their records, by shard."""
+    found = []
+    for shard in sorted((folder / f"examples/Split-{split}").glob("*.gz")):
+        name = f"{shard.name.removesuffix('.gz')}.txt.gz"
+        with gzip.open(folder / f"examples/origins/Split-{split}" / name, "rt") as file:
+            names = file.read().splitlines()
+        raw = tf.data.TFRecordDataset(str(shard), "GZIP").as_numpy_iterator()
+        examples = [tf.train.Example.FromString(record) for record in raw]
+        found += zip(names, examples, strict=True)
+    return found
 
 
 @pytest.fixture(scope="module")
-def digits(tmp_path_factory):
-    return ingest.prepare("digits", str(tmp_path_factory.mktemp("tfds")))
+def ingested(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("ingest")
+    (folder / "a.csv").write_text("\n".join(["size number,kind", *ROWS]))
+    return folder, run(folder, csv="a.csv")
 
 
-def test_a_record_falls_into_the_share_its_digest_says():
-    record = bytes.fromhex("0a100a0e0a056c6162656c12051a030a0107")  # label: 7, by hand
-    # sha256 of the seed as eight bytes and of the record, modulo 10, by `sha256sum`
-    residues = [ingest.share_of(record, 10, list(range(1, 11)), s) for s in range(4)]
-    assert residues == [6, 5, 1, 8]
-    assert [ingest.share_of(record, 3, BOUNDS, s) for s in range(4)] == [0, 0, 0, 2]
+def test_every_record_comes_out_once_and_is_named_after_its_row(ingested):
+    folder, report = ingested
+    rows = [row for split in ("train", "eval", "test") for row in read(folder, split)]
+    got = {
+        name: example.features.feature["size_number"].int64_list.value[0]
+        for name, example in rows
+    }
+    assert got == {f"a.csv row {number + 1}": number for number in range(300)}
+    assert report["rows_in"] == 300
+    assert report == json.loads((folder / "examples/ingest.json").read_text())
 
 
-def test_shares_are_near_their_proportion():
-    counts = Counter(shares(seed=0))
-    deviation = np.sqrt(2000 * 0.7 * 0.3)  # of a binomial count; four of them are rare
-    assert abs(counts[0] - 1400) < 4 * deviation
-    assert abs(counts[1] - 200) < 4 * np.sqrt(2000 * 0.1 * 0.9)
-    assert sum(counts.values()) == 2000
+def test_the_report_counts_splits_and_shows_types_and_new_names(ingested):
+    folder, report = ingested
+    for split, count in report["records"].items():
+        assert len(read(folder, split)) == count
+    assert report["columns"] == {"size_number": "int", "kind": "text"}
+    assert report["renamed"] == {"size_number": "size number"}
+    assert ingest.figures({"examples": str(folder / "examples")})["summary"] == (
+        " · ".join(f"{n:,} {split}" for split, n in report["records"].items())
+    )
 
 
-def test_another_seed_is_another_independent_split():
-    one, two = np.array(shares(0, [1, 2])), np.array(shares(1, [1, 2]))
-    assert abs(np.mean(one == two) - 0.5) < 4 * np.sqrt(0.25 / 2000)
-    assert shares(0) == shares(0)
-
-
-def test_negative_seeds_are_seeds_too():
-    assert shares(-1) != shares(1)
-
-
-def test_equal_records_stay_together_whatever_the_order_of_their_features():
-    ordered = example(a=1, b="x", c=2.0)
-    features = dict(tf.train.Example.FromString(ordered).features.feature)
-    parts = [
-        tf.train.Example(features=tf.train.Features(feature={name: value}))
-        for name, value in reversed(features.items())
+def test_bad_rows_are_refused_with_their_rows_or_left_out_up_to_the_limit(tmp_path):
+    rows = [*ROWS, "1,a,too much", "2,b,also"]
+    (tmp_path / "a.csv").write_text("\n".join(["size,kind", *rows]))
+    with pytest.raises(BadInputError) as caught:
+        run(tmp_path, csv="a.csv", max_bad_rows=0.006)
+    text = str(caught.value)
+    assert text.startswith("2 of 302 records cannot be used, 0.66%, allowed 0.60%: ")
+    assert "a.csv row 301: " in text
+    assert "a.csv row 302: " in text
+    report = run(tmp_path, csv="a.csv", max_bad_rows=0.01)
+    assert (report["bad_rows"], sum(report["records"].values())) == (2, 300)
+    assert [bad["where"] for bad in report["bad_samples"]] == [
+        "a.csv row 301",
+        "a.csv row 302",
     ]
-    other = b"".join(part.SerializeToString() for part in parts)  # as the wire allows
-    assert other != ordered
-    for seed in range(20):
-        assert len({ingest.share_of(r, 3, BOUNDS, seed) for r in (ordered, other)}) == 1
 
 
-def test_digits_are_the_1797_scans_of_scikit_learn(digits):
-    scans = list(digits.as_dataset("train").as_numpy_iterator())
-    labels = [int(scan["label"]) for scan in scans]
-    assert len(scans) == 1797
-    assert np.bincount(labels).tolist() == NUM_SCANS
+def test_an_infinite_number_makes_a_bad_row():
+    table = pa.RecordBatch.from_pydict({"x": [1.0, float("inf"), None, float("nan")]})
+    got = ingest.without_infinite(Batch(list("abcd"), table=table))
+    assert list(got.names) == ["a", "c", "d"]
+    assert got.table.num_rows == 3
+    assert [(bad.where, bad.why) for bad in got.bad] == [("b", "x is infinite")]
 
 
-def test_digits_are_grey_values_of_the_whole_range(digits):
-    scans = digits.as_dataset("train").as_numpy_iterator()
-    images = np.stack([scan["image"] for scan in scans])
-    assert images.shape == (1797, 8, 8, 1)
-    assert images.dtype == np.uint8
-    assert (images.min(), images.max()) == (0, 255)
-    assert len(np.unique(images)) == 17  # 0 to 16 counts of ink
-
-
-def test_the_first_scan_of_digits_is_a_zero():
-    from components.datasets.digits import Digits
-
-    key, scan = next(Digits._generate_examples(None))
-    first_row = [0, 0, 5, 13, 9, 1, 0, 0]  # of sklearn.datasets.load_digits().images
-    assert (key, scan["label"]) == (0, 0)
-    assert scan["image"][0, :, 0].tolist() == [round(v * 255 / 16) for v in first_row]
-
-
-def test_preparing_again_does_nothing(digits):
-    folder = Path(digits.data_path)
-    before = {f.name: f.stat().st_mtime_ns for f in folder.iterdir()}
-    ingest.prepare("digits", str(folder.parents[1]))
-    assert {f.name: f.stat().st_mtime_ns for f in folder.iterdir()} == before
-
-
-def test_a_data_set_that_tfds_does_not_know_is_refused(tmp_path):
-    with pytest.raises(BadInputError, match="TFDS has no data set 'digitz'"):
-        ingest.prepare("digitz", str(tmp_path))
-
-
-def test_a_csv_is_read_alone_and_split_into_its_shares(tmp_path):
-    node = ingest.csv_example_gen(tmp_path / "a.csv", {"train": 8, "test": 2})
-    assert node.exec_properties["input_base"] == str(tmp_path)
-    read, split = example_gen_pb2.Input(), example_gen_pb2.Output()
-    proto_utils.json_to_proto(node.exec_properties["input_config"], read)
-    proto_utils.json_to_proto(node.exec_properties["output_config"], split)
-    assert [s.pattern for s in read.splits] == ["a.csv"]
-    got = {s.name: s.hash_buckets for s in split.split_config.splits}
-    assert got == {"train": 8, "test": 2}
-
-
-def test_a_tfds_step_carries_its_configuration(tmp_path):
-    splits = {"train": "train[:80%]", "eval": "train[80%:]", "test": "test"}
-    node = ingest.TfdsExampleGen("mnist/3.0.1", tmp_path, splits, seed=0)
-    got = ingest._config(node.exec_properties)
-    want = {"name": "mnist/3.0.1", "data_dir": str(tmp_path), "splits": splits}
-    assert got == {**want, "seed": 0}
-    assert json.dumps(got) == json.dumps({**want, "seed": 0})  # the order of splits too
-
-
-def test_figures_are_the_bytes_of_each_split(tmp_path):
-    for split, size in (("train", 1_500_000), ("test", 10_000)):
-        (tmp_path / f"Split-{split}").mkdir()
-        (tmp_path / f"Split-{split}" / "data.gz").write_bytes(b"x" * size)
-    got = ingest.figures({"examples": str(tmp_path)})
-    assert got["size_bytes"] == {"train": 1_500_000, "test": 10_000}
-    assert got["summary"] == "2 splits, 1.51 MB compressed"
+def test_two_columns_of_one_name_are_refused():
+    table = pa.RecordBatch.from_pydict({"a b": [1], "a-b": [2]})
+    with pytest.raises(BadInputError, match="'a b', 'a-b' would all be .*'a_b'"):
+        ingest.with_feature_names(Batch(["a"], table=table))
 
 
 @pytest.mark.parametrize(
-    ("test", "is_shared"),
-    [(("a", 90, 10), False), (("b", 0, 50), False), (("a", 85, 10), True)]
-    + [(("a", 0, -1), True)],
+    ("column", "feature"),
+    [
+        ("fixed acidity", "fixed_acidity"),
+        ("education-num", "education_num"),
+        ("class", "class_"),
+        ("2nd", "column_2nd"),
+        ("outer.inner", "outer_inner"),
+        ("größe", "gr_e"),
+        ("中", "column"),
+        ("fare", "fare"),
+    ],
 )
-def test_splits_that_share_records_are_refused(test, is_shared):
-    shards = {"train": [("a", 0, 80)], "eval": [("a", 80, 10)], "test": [test]}
-    if not is_shared:
-        ingest.check_disjoint(shards)
-        return
-    with pytest.raises(BadInputError, match="'eval' and 'test'|'train' and 'test'"):
-        ingest.check_disjoint(shards)
+def test_a_feature_is_called_as_signatures_can(column, feature):
+    assert feature_name(column) == feature
+
+
+def test_pieces_are_bundled_in_order_up_to_the_size():
+    half = ingest.BUNDLE_BYTES // 2
+    sizes = [half, half, 1, 3 * half, 5]
+    pieces = [Piece(str(i), size_bytes=size) for i, size in enumerate(sizes)]
+    got = [[piece.path for piece in bundle] for bundle in ingest.bundled(pieces)]
+    assert got == [["0", "1"], ["2"], ["3"], ["4"]]
+    assert ingest.bundled([]) == []
+
+
+def test_a_shard_that_is_full_is_followed_by_another(tmp_path, monkeypatch):
+    monkeypatch.setattr(shard_writer, "SHARD_BYTES", 25)
+    with shard_writer.ShardWriter(tmp_path, 7) as writer:
+        for start in range(0, 6, 2):
+            encoded = [b"0123456789"] * 6
+            names = [f"line\n{i}" for i in range(6)]
+            writer.write("train", encoded, names, range(start, start + 2))
+    shards = sorted(path.name for path in (tmp_path / "Split-train").iterdir())
+    assert shards == ["examples-00007-00000.gz", "examples-00007-00001.gz"]
+    origins = sorted((tmp_path / "origins/Split-train").iterdir())
+    lines = [
+        gzip.decompress(path.read_bytes()).decode().split("\n") for path in origins
+    ]
+    assert lines == [[f"line {i}" for i in range(4)] + [""], ["line 4", "line 5", ""]]
+
+
+def test_encoding_keeps_values_and_leaves_out_what_is_missing():
+    table = pa.RecordBatch.from_pydict(
+        {
+            "whole": pa.array([1, None, 3], pa.int8()),
+            "yes": [True, False, None],
+            "real": [0.5, float("nan"), None],
+            "text": ["ä", "", None],
+            "many": [[1.5, 2.5], [], None],
+            "day": pa.array([0, 1, None], pa.date32()),
+            "time": pa.array([0, 1_500, None], pa.timestamp("ms")),
+        }
+    )
+    got = [
+        tf.train.Example.FromString(r).features.feature for r in records.encode(table)
+    ]
+    first = {
+        name: list(getattr(feature, feature.WhichOneof("kind")).value)
+        for name, feature in got[0].items()
+    }
+    assert first == {
+        "whole": [1],
+        "yes": [1],
+        "real": [0.5],
+        "text": ["ä".encode()],
+        "many": [1.5, 2.5],
+        "day": [b"1970-01-01"],
+        "time": [b"1970-01-01T00:00:00"],
+    }
+    present = [
+        {name for name, feature in features.items() if feature.WhichOneof("kind")}
+        for features in got[1:]
+    ]
+    assert present == [{"yes", "day", "time"}, {"whole"}]
+
+
+def test_a_type_that_no_feature_can_hold_is_named():
+    table = pa.RecordBatch.from_pydict({"nested": [{"a": 1}]})
+    with pytest.raises(ValueError, match="column 'nested'.*struct"):
+        records.encode(table)
+
+
+def test_digits_fall_into_the_same_shares_as_ever(tmp_path):
+    report = run(tmp_path, tfds={"name": "digits"}, seed=1)
+    assert report["records"] == {"train": 1444, "eval": 178, "test": 175}
+    labels = np.array(
+        [
+            example.features.feature["label"].int64_list.value[0]
+            for split in report["records"]
+            for _, example in read(tmp_path, split)
+        ]
+    )
+    # scikit-learn's count of each digit.
+    assert np.bincount(labels).tolist() == [
+        178,
+        182,
+        177,
+        183,
+        181,
+        182,
+        181,
+        179,
+        174,
+        180,
+    ]
+
+
+def test_a_source_without_a_record_is_refused(tmp_path):
+    (tmp_path / "empty.txt").write_text("\n\n")
+    with pytest.raises(BadInputError, match="not one record"):
+        run(tmp_path, text="empty.txt")
+
+
+def test_nothing_is_left_of_the_scratch_files(ingested):
+    folder, _ = ingested
+    left = {path.name for path in Path(folder / "examples").iterdir()}
+    assert left == {"Split-train", "Split-eval", "Split-test", "origins", "ingest.json"}

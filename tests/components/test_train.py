@@ -11,14 +11,9 @@ import tensorflow as tf
 from components import train
 from recipes.errors import BadInputError
 from tests.components.records import example, write
+from tests.components.sections import section
 
-TRANSFORM = {
-    "label": {"feature": "y", "classes": None, "above": 0.0, "divide_by": None},
-    "image": None,
-    "numeric": ["a", "b"],
-    "buckets": {},
-    "vocabulary": {},
-}
+TRANSFORM = section(label={"feature": "y", "above": 0.0}, numeric=["a", "b"])
 TRAIN = {
     "epochs": 3,
     "global_batch_size": 8,

@@ -13,14 +13,23 @@ from serving.replay import replay
 from serving.versions import ServedVersion
 from tests.components import records
 from tests.components.conftest import PIXELS
+from tests.components.test_audio_features import wav
+from tests.components.test_export import KINDS, kind_of_rows
+
+PARAMS = ["table", "images"]
+PARAMS += [pytest.param(kind, marks=pytest.mark.slow) for kind in ("audio", "words")]
 
 
-@pytest.fixture(scope="module", params=["table", "images"])
+@pytest.fixture(scope="module", params=PARAMS)
 def version(request, tmp_path_factory):
     """Rows and the exported model that carries requests made of them."""
-    transformed = request.getfixturevalue(request.param)
-    family = {"table": "wide_deep", "images": "mlp"}[request.param]
-    section, folder = transformed.section, tmp_path_factory.mktemp(family)
+    folder = tmp_path_factory.mktemp(request.param)
+    if request.param in KINDS:
+        transformed, _ = kind_of_rows(request.param, folder / "transform")
+    else:
+        transformed = request.getfixturevalue(request.param)
+    family = "wide_deep" if request.param == "table" else "mlp"
+    section, folder = transformed.section, folder / "model"
     keras.utils.set_random_seed(0)
     model = models.build(
         family, inputs.input_shape(section), inputs.num_outputs(section), units=[4]
@@ -90,6 +99,11 @@ def test_raw_tensors_say_the_same_as_the_examples(version):
 def test_pixels_are_the_ones_of_the_image(images, tmp_path):
     image = images.rows[0]["scan"]
     np.testing.assert_array_equal(warmup._pixels(image, (2, 3, 1)), PIXELS[0])
+
+
+def test_recordings_of_one_request_are_as_long_as_the_longest():
+    got = warmup._recordings([wav([16384]), wav([0, -32768])])
+    np.testing.assert_array_equal(got, [[0.5, 0.0], [0.0, -1.0]])
 
 
 def test_without_examples_there_is_nothing_to_replay(version, tmp_path):

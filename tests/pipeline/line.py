@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from components import versions
-from pipeline import checks, plan
+from components.sources.locate import locate
+from pipeline import plan
 from pipeline.history import History, StepRecord
 from recipes import load
 
@@ -16,6 +17,7 @@ class Line:
         self.path = path or load.find(name)
         self.history = History(root / "history.db")
         self.base_path = root / "models" / name
+        self.frozen_schema = ""
         self._runs = 0
 
     def plans(self, *overrides):
@@ -23,8 +25,16 @@ class Line:
         return plan.make(
             recipe,
             self.history,
-            data_path=checks.csv(recipe, self.path.parent),
+            located=self.located(recipe),
             base_path=self.base_path,
+            frozen_schema=self.frozen_schema,
+        )
+
+    def located(self, recipe):
+        return locate(
+            recipe.data.model_dump(mode="json"),
+            self.path.parent,
+            tfds_dir=self.root / "tfds",
         )
 
     def stale(self, *overrides):

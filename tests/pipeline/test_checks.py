@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 import models
+from components.sources.locate import locate
 from pipeline import checks
 from recipes import load
 from recipes.errors import BadInputError
@@ -37,6 +38,12 @@ def tips(tmp_path):
     return write
 
 
+def columns(recipe, folder):
+    """Find the data of a recipe, then check its columns."""
+    data = recipe.data.model_dump(mode="json")
+    checks.columns(recipe, locate(data, folder, tfds_dir=folder / "tfds"))
+
+
 def refusal(check, *arguments):
     with pytest.raises(BadInputError) as caught:
         check(*arguments)
@@ -48,8 +55,7 @@ def test_every_shipped_recipe_passes(name):
     path = load.find(name)
     recipe = load.load(path)
     checks.model(recipe)
-    found = checks.csv(recipe, path.parent)
-    assert (found is None) == (recipe.data.csv is None)
+    columns(recipe, path.parent)
 
 
 def test_a_misspelled_family_gets_the_nearest_name(tips):
@@ -74,80 +80,59 @@ def test_every_family_tells_its_arguments_without_keras(family, tips):
         checks.model(recipe)
 
 
-def test_a_csv_is_found_beside_its_recipe(tips):
-    recipe, folder = tips()
-    assert checks.csv(recipe, folder) == folder / "trips.csv"
-
-
 def test_a_csv_may_lie_elsewhere(tips, tmp_path_factory):
     other = tmp_path_factory.mktemp("other") / "data.csv"
-    other.write_text(f"{HEADER}\n1,2,3,x\n")
-    recipe, folder = tips(None, f"data.csv={other}")
-    assert checks.csv(recipe, folder) == other
+    other.write_text("miles\n1\n")
+    message = refusal(columns, *tips(None, f"data.csv={other}"))
+    assert message.startswith(f"{other}:1: no column ")
 
 
 def test_a_csv_in_a_package_is_found_without_importing_it(tips):
     recipe, folder = tips(None, "data.csv=package:recipes/digits.yaml")
-    message = refusal(checks.csv, recipe, folder)
+    message = refusal(columns, recipe, folder)
     assert message.startswith(f"{Path(load.__file__).parent / 'digits.yaml'}:1: ")
 
 
 def test_a_package_that_is_not_there_is_named(tips):
     recipe, folder = tips(None, "data.csv=package:no_such_package/a.csv")
-    message = refusal(checks.csv, recipe, folder)
-    assert message == "[data] csv: package 'no_such_package' is not installed."
-
-
-def test_a_tfds_recipe_has_no_csv(tips):
-    digits = load.load(load.find("digits"))
-    assert checks.csv(digits, Path("/nowhere")) is None
+    message = refusal(columns, recipe, folder)
+    assert message == "[data] path: package 'no_such_package' is not installed."
 
 
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        (None, "[data] csv: no file "),
-        ("", "Received an empty file."),
-        (f"{HEADER}\n", "Received a header only."),
+        (None, "[data] path: no "),
+        ("", "It is empty."),
         ("tips,miles,age\n1,2,3\n", ":1: no column 'town', which the recipe"),
         ("miles\n1\n", ":1: no column 'age', 'town', 'tips', which the recipe"),
     ],
 )
 def test_a_csv_that_cannot_do_is_refused(tips, text, words):
     recipe, folder = tips(text)
-    message = refusal(checks.csv, recipe, folder)
+    message = refusal(columns, recipe, folder)
     assert words in message
-    assert str(folder / "trips.csv") in message
+    assert "trips.csv" in message
 
 
 def test_a_missing_divisor_column_is_refused(tips):
     label = "transform.label={feature: tips, above: 0.2, divide_by: fare}"
     recipe, folder = tips(f"{HEADER}\n1,2,3,x\n", label)
-    assert "no column 'fare'" in refusal(checks.csv, recipe, folder)
+    assert "no column 'fare'" in refusal(columns, recipe, folder)
 
 
 def test_quoted_column_names_are_read(tips):
     recipe, folder = tips('"tips", "miles","age","town"\n1,2,3,x\n')
-    assert checks.csv(recipe, folder) == folder / "trips.csv"
+    columns(recipe, folder)
 
 
 def test_a_dotted_package_is_refused(tips):
     r, folder = tips(None, "data.csv=package:no_such.package/a.csv")
     with pytest.raises(BadInputError):
-        checks.csv(r, folder)
-
-
-def test_a_byte_order_mark_is_named(tips):
-    with pytest.raises(BadInputError, match="byte order mark"):
-        checks.csv(*tips("\ufefftips,miles,age,town\n1,2,3,x\n"))
-
-
-def test_a_name_that_would_be_read_as_a_pattern_is_refused(tips):
-    with pytest.raises(BadInputError, match="pattern"):
-        checks.csv(*tips(None, "data.csv=trips[1].csv"))
+        columns(r, folder)
 
 
 def test_a_family_for_images_is_refused_a_table(tips):
     r, _ = tips(None, "model.family=mlp", "model.arguments={}")
-    with pytest.raises(BadInputError, match="mlp takes an image"):
+    with pytest.raises(BadInputError, match="mlp takes an array"):
         checks.model(r)

@@ -86,10 +86,10 @@ def test_plain_lines_where_there_is_no_terminal():
     assert shown(io.StringIO()).splitlines() == [
         "   epoch 1/2 loss 0.9000 val_accuracy 0.5000",
         "   epoch 2/2 loss 0.1000 val_accuracy 0.7500",
-        " train      ✔  12.3 s  loss █▁  61 weights",
-        " ingest     =          recipe, data, code, packages as in run 3",
-        " evaluate   ✘   1.0 s  test accuracy 0.1",
-        " validate   ✘   0.5 s  failed",
+        " train          ✔  12.3 s  loss █▁  61 weights",
+        " ingest         =          recipe, data, code, packages as in run 3",
+        " evaluate       ✘   1.0 s  test accuracy 0.1",
+        " validate       ✘   0.5 s  failed",
         " end",
     ]
 
@@ -110,7 +110,7 @@ def test_a_terminal_gets_one_live_line_that_is_cleared_in_the_end():
     assert "\r\x1b[2K train 0 s epoch 2/2 loss 0.1000 val_accuracy 0.7500" in text
     assert text.endswith("\r\x1b[2K")
     kept = [line.split("\x1b[2K")[-1] for line in text.splitlines()]
-    assert " train      ✔  12.3 s  loss █▁  61 weights" in kept
+    assert " train          ✔  12.3 s  loss █▁  61 weights" in kept
     assert not any(line.startswith("   epoch") for line in kept)
 
 
@@ -149,4 +149,4 @@ def test_lines_write_to_the_stream_of_the_moment(capsys):
 def test_a_failed_step_of_a_long_name_keeps_its_columns():
     s = io.StringIO()
     Lines(s)({"event": "failed", "step": "infer_schema", "seconds": 1, "cause": "x"})
-    assert "infer_schema ✘" in s.getvalue()
+    assert "infer_schema   ✘" in s.getvalue()

@@ -72,15 +72,17 @@ assert code == {2 if arguments == ["why"] else 0}, code
 def test_a_plan_loads_nothing_heavy(name, tmp_path):
     code = f"""
 from pathlib import Path
+from components.sources.locate import locate
 from pipeline import checks, plan
 from pipeline.history import History
 from recipes import load
 path = load.find({name!r})
 recipe = load.load(path)
 checks.model(recipe)
-csv = checks.csv(recipe, path.parent)
+data = recipe.data.model_dump(mode="json")
+located = locate(data, path.parent, tfds_dir=Path("tfds"))
 history = History(Path({str(tmp_path)!r}) / "history.db")
-plans = plan.make(recipe, history, data_path=csv, base_path=Path("models"))
-assert len(plans) == 11
+plans = plan.make(recipe, history, located=located, base_path=Path("models"))
+assert len(plans) == 13
 """
     assert loaded(code, tmp_path) == "[]"

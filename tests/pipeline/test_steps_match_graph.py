@@ -4,21 +4,26 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import checks, graph, steps
+from components.sources.locate import locate
+from pipeline import graph, steps
 from recipes import load
+from recipes.schema import DataRecipe
 
 
-def nodes(name, root, baseline=None):
+def nodes(name, root, baseline=None, data_only=False):
     """Return id -> ids of the nodes it comes after, in the order of the graph."""
     path = load.find(name)
     recipe = load.load(path)
+    if data_only:
+        recipe = DataRecipe(name=recipe.name, data=recipe.data)
     places = graph.Places(
         root=root,
         metadata=root / "metadata.db",
-        tfds=root / "tfds",
+        located=locate(
+            recipe.data.model_dump(mode="json"), path.parent, tfds_dir=root / "tfds"
+        ),
         base_path=root / "models",
         checkpoints=root / "checkpoints",
-        csv=checks.csv(recipe, path.parent),
         baseline=baseline,
     )
     line = graph.create(recipe, places)
@@ -29,6 +34,12 @@ def nodes(name, root, baseline=None):
 def test_every_step_is_a_node_after_the_same_ones(name, tmp_path):
     want = {step.name: set(step.after) for step in steps.STEPS}
     assert nodes(name, tmp_path) == want
+
+
+def test_a_recipe_of_data_alone_ends_with_its_validation(tmp_path):
+    want = {step.name: set(step.after) for step in steps.DATA_STEPS}
+    assert nodes("digits", tmp_path, data_only=True) == want
+    assert list(want)[-1] == "validate"
 
 
 def test_a_live_model_is_only_compared_with(tmp_path):

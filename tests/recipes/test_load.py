@@ -49,7 +49,7 @@ def refusal(path, *overrides):
 
 def test_a_recipe_is_read_with_its_values_and_defaults(recipe):
     got = load.load(recipe())
-    assert (got.name, got.data.csv, got.train.epochs) == ("tips", "trips.csv", 3)
+    assert (got.name, got.data.csv.path, got.train.epochs) == ("tips", "trips.csv", 3)
     assert got.train.learning_rate == 0.01
     assert got.data.splits == {"train": 8, "eval": 1, "test": 1}
     assert (got.train.global_batch_size, got.train.optimizer) == (64, "adam")

@@ -39,13 +39,19 @@ def read(values):
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"data__csv": None}, "exactly one of `csv` and `tfds`"),
-        ({"data__tfds": "mnist"}, "exactly one of `csv` and `tfds`"),
+        ({"data__csv": None}, "exactly one of csv, tfds, parquet"),
+        ({"data__tfds": "mnist"}, "exactly one of csv, tfds, parquet"),
         ({"data__splits": {"train": 8, "eval": 1}}, "Missing: test"),
         ({"data__splits": {"train": 8, "eval": 1, "tset": 1}}, "Input should be"),
         ({"data__splits": {"train": 8, "eval": 1, "test": "test"}}, "not both"),
-        ({"data__splits": BY_NAME}, "of a CSV must be shares"),
-        ({"data__seed": 1}, "`seed` applies to `tfds` only"),
+        (
+            {"data__splits": BY_NAME, "data__split_by": {"key": ["town"]}},
+            "`split_by` needs `splits` that are shares",
+        ),
+        (
+            {"data__split_by": {"key": ["town"], "time": "hour"}},
+            "exactly one of `key`, `time` and `stratify`",
+        ),
         ({"transform__label": LABEL}, "exactly one of `classes` and `above`"),
         (
             {"transform__label": {**LABEL, "classes": [0, 1], "above": 1.0}},
@@ -58,8 +64,8 @@ def read(values):
         ({"transform__label": {**LABEL, "classes": [0]}}, "at least 2 items"),
         ({"transform__label": {**LABEL, "classes": [0, "a"]}}, "all texts"),
         ({"transform__label": {**LABEL, "classes": [1, 0, 1]}}, "a value twice"),
-        ({"transform__numeric": None}, "either `image` or some of"),
-        ({"transform__image": IMAGE}, "either `image` or some of"),
+        ({"transform__numeric": None}, "exactly one of `image`, `text`"),
+        ({"transform__image": IMAGE}, "exactly one of `image`, `text`"),
         ({"transform__buckets": {"miles": 4}}, "'miles' is used twice"),
         ({"transform__numeric": ["miles", "miles"]}, "'miles' is used twice"),
         ({"transform__numeric": ["miles", "tip"]}, "'tip' is the label: it would leak"),
@@ -137,5 +143,5 @@ def test_a_metric_must_fit_the_number_of_classes(classes, metric):
 
 def test_a_column_that_no_model_can_name_is_refused():
     transform = TABLE["transform"] | {"numeric": ["sepal length (cm)"]}
-    with pytest.raises(ValidationError, match="Rename it"):
+    with pytest.raises(ValidationError, match="called so anyway"):
         read(TABLE | {"transform": transform})
