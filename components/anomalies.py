@@ -141,7 +141,7 @@ def figures(outputs: Mapping[str, str]) -> dict[str, Any]:
     """Return what was found, and how far the features have moved."""
     found = load(outputs["anomalies"])
     lines, moved = list_anomalies(found), distances(found)
-    first = f"{len(lines)} anomalies" if lines else "no anomaly"
+    first = f"{len(lines) or 'no'} anomal{'ies' if len(lines) > 1 else 'y'}"
     summary = " · ".join([first, *summarize(moved)])
     return {"summary": summary, "anomalies": lines, **moved}
 

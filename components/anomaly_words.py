@@ -106,6 +106,11 @@ def _out_of_range(case: Case) -> str:
     return f"values from {numbers.min:g} to {numbers.max:g}, expected {low} to {high}"
 
 
+def _not_binary(case: Case) -> str:
+    numbers = case.statistics.num_stats
+    return f"values from {numbers.min:g} to {numbers.max:g}, expected 0 and 1"
+
+
 def _nan(case: Case) -> str:
     return f"{case.statistics.num_stats.num_nan:,} values are not a number (NaN)"
 
@@ -165,6 +170,8 @@ _WORDS: dict[int, Callable[[Case], str]] = {
         ),
         _out_of_range,
     ),
+    _Kind.BOOL_TYPE_BIG_INT: _not_binary,
+    _Kind.BOOL_TYPE_SMALL_INT: _not_binary,
     _Kind.FLOAT_TYPE_HAS_NAN: _nan,
     _Kind.FLOAT_TYPE_HAS_INF: _infinite,
     **dict.fromkeys(

@@ -90,7 +90,7 @@ def load(directory: Path, spec: inputs.Spec, transform: Mapping[str, Any]) -> Ma
     data = records.shard(max(1, every), 0).batch(batch_size).map(parse)
     blocks, labels = [], []
     for batch, label in data.prefetch(1):
-        blocks.append(_columns(batch, transform))
+        blocks.append(columns(batch, transform))
         labels.append(np.reshape(label, -1))
     stack = sparse.vstack if sparse.issparse(blocks[0]) else np.concatenate
     return stack(blocks), np.concatenate(labels)
@@ -145,7 +145,7 @@ def _width(transform: Mapping[str, Any]) -> int:
     return len(shape) if isinstance(shape, Mapping) else int(np.prod(shape))
 
 
-def _columns(batch: Any, transform: Mapping[str, Any]) -> Any:
+def columns(batch: Any, transform: Mapping[str, Any]) -> Any:
     """Return a matrix with a row per example, sparse but for images and audio."""
     if isinstance(batch, Mapping):
         return _one_hot(batch, inputs.input_shape(transform))

@@ -247,7 +247,7 @@ class _Numbers:
             for start in range(0, len(batch), self._batch_size):
                 part = batch[start : start + self._batch_size]
                 model_inputs, labels = self._traced(tf.constant(part))
-                yield baselines._columns(model_inputs, self._transform), labels.numpy()
+                yield baselines.columns(model_inputs, self._transform), labels.numpy()
 
     def _inputs(self, serialized: tf.Tensor) -> tuple[Any, tf.Tensor]:
         raw = tf.io.parse_example(serialized, self._spec)

@@ -26,6 +26,8 @@ THUMBNAIL = 120  # pixels
 MAX_SAMPLES_OF_SOUND = 24_000  # that can be played on the page: 48 kB
 MAX_LANES = 8  # channels of a time series that are drawn
 
+_BLOCK_BYTES = 1 << 20
+_LENGTH = struct.Struct("<Q")
 _PICTURES = (b"\x89PN", b"\xff\xd8\xff", b"GIF", b"BM")
 _TOO_LARGE = (Image.DecompressionBombError, Image.DecompressionBombWarning)
 _DIM = 32  # the brightest pixel of a class mask is darker
@@ -70,14 +72,20 @@ def sample(examples: Path, split: str, count: int) -> list[tuple[str, Record]]:
 
 def frames(shard: Path) -> Iterator[bytes]:
     """Yield the serialized records of a gzipped TFRecord file."""
+    # In blocks: a read for every record takes four times as long.
     with gzip.open(shard) as file:
-        # TFRecord: length (8 bytes), checksum (4), the record, checksum (4).
-        head = file.read(12)
-        while head:
-            (length,) = struct.unpack_from("<Q", head)
-            record = file.read(length + 16)  # and the head of the next one
-            yield record[:length]
-            head = record[length + 4 :]
+        rest, size = b"", _BLOCK_BYTES
+        while block := file.read(size):
+            block, start, size = rest + block, 0, _BLOCK_BYTES
+            # TFRecord: length (8 bytes), checksum (4), the record, checksum (4).
+            while start + 12 <= len(block):
+                end = start + 12 + _LENGTH.unpack_from(block, start)[0]
+                if end + 4 > len(block):
+                    size = max(size, end + 4 - len(block))
+                    break
+                yield block[start + 12 : end]
+                start = end + 4
+            rest = block[start:]
 
 
 def parse(record: bytes) -> Record:
@@ -194,7 +202,8 @@ def _visible(image: Image.Image) -> Image.Image:
     """Return an image as RGB; 16-bit ones and class masks as bright as they can be."""
     if image.mode.startswith("I"):
         pixels = np.asarray(image, np.float64)
-        image = Image.fromarray((pixels * (255 / (pixels.max() or 1))).astype(np.uint8))
+        scaled = np.clip(pixels * (255 / (pixels.max() or 1)), 0, 255)
+        image = Image.fromarray(scaled.round().astype(np.uint8))
     elif image.mode == "L" and image.getextrema()[1] < _DIM:
         image = ImageOps.autocontrast(image)
     return image.convert("RGB")

@@ -80,6 +80,7 @@ def data_components(recipe: DataRecipe, places: Places) -> dict[str, BaseNode]:
         statistics=statistics.outputs["statistics"],
         # A column without gaps here may have some when served.
         infer_feature_shape=False,
+        exclude_splits=["eval", "test", "serving"],
     ).with_id("infer_schema")
     schema = SchemaCurator(
         inferred=inferred.outputs["schema"],

@@ -52,7 +52,8 @@ class Csv(Files):
         None,
         min_length=1,
         max_length=10,
-        description="One character, or `whitespace`. Default: found by looking.",
+        description="One character, or `whitespace`. Default: found by looking. Blanks "
+        "after it need no naming.",
     )
     quotes: bool = Field(True, description='Whether `"` encloses a cell.')
     columns: Texts | None = Field(
@@ -167,7 +168,8 @@ class Graph(Files):
 
     `path` is an .npz (`edges` (E, 2), `labels` (N,), `features` (N, D) or CSR parts as
     `feat_data`, `feat_indices`, `feat_indptr`, `feat_shape`; optionally `train_idx`,
-    `val_idx`, `test_idx`: parts of that name), or a CSV of edges beside `nodes`.
+    `val_idx`, `test_idx`: parts of that name), or a CSV of edges beside `nodes`, whose
+    column `label` is the label.
     """
 
     nodes: str | None = Field(None, description="CSV of nodes, where `path` is edges.")
@@ -301,6 +303,8 @@ class Data(Section):
             )
         if len({type(value) for value in self.splits.values()}) > 1:
             raise ValueError("`splits` must be all shares or all names, not both.")
+        if self.split_by and self.series:
+            raise ValueError("`split_by` does not fit a series: shares go by its time.")
         if self.split_by and str in map(type, self.splits.values()):
             raise ValueError("`split_by` needs `splits` that are shares.")
         return self

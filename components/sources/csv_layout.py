@@ -58,6 +58,11 @@ def _look(file: File, source: Mapping[str, Any], first: Dialect | None) -> Diale
         header=header,
         missing=source["missing"],
     )
+    if found.header and not source["columns"] and "\n" not in text:
+        # Arrow says here that a row is too long.
+        raise BadInputError(
+            f"{file.path}: expected rows after the header line. There is none."
+        )
     names = source["columns"] or (found.first if found.header else ())
     if names and found.width != len(names):
         what = "`columns` names" if source["columns"] else "its first line has"

@@ -61,7 +61,7 @@ def read(piece: Piece) -> Iterator[Batch]:
     split = _SPLITS[piece.options["per"]]
     for path, relative in piece.options["files"]:
         with files.open_decompressed(path) as file:
-            chunks = utf8._transcoded(file, piece.options["encoding"])
+            chunks = utf8.transcoded(file, piece.options["encoding"])
             for where, text in split(chunks, piece.options["window"]):
                 texts.add(relative, where, text)
                 if texts.is_full():

@@ -51,7 +51,7 @@ class Utf8Stream(io.RawIOBase):
         self.holds_nul = False
         self.holds_quote = False
         self._file = files.open_decompressed(path)
-        chunks = _transcoded(self._file, encoding)
+        chunks = transcoded(self._file, encoding)
         if skip_lines is not None:
             chunks = _without_head(chunks, skip_lines)
         self._chunks = _squeezed(chunks) if squeeze else chunks
@@ -101,7 +101,7 @@ def is_utf8(encoding: str) -> bool:
     return codecs.lookup(encoding).name in ("utf-8", "utf-8-sig")
 
 
-def _transcoded(file: io.BufferedIOBase, encoding: str) -> Iterator[bytes]:
+def transcoded(file: io.BufferedIOBase, encoding: str) -> Iterator[bytes]:
     codecs.register_error("mark", lambda error: (MARK, error.end))
     may_pass = is_utf8(encoding)
     decoder = codecs.getincrementaldecoder(encoding)(errors="mark")

@@ -127,6 +127,11 @@ BOMB = (
             "box min before max. Received: ymin 1, xmin 5, ymax 2, xmax 3",
         ),
         (
+            xml(("dog", 1, 5, 2, 3)),
+            "object 1 (dog): expected a box min before max. "
+            "Received: ymin 5, xmin 1, ymax 3, xmax 2",
+        ),
+        (
             xml(("dog", 1, 1, 23, 2)),
             "object 1 (dog): expected a box within 20 x 10 "
             "pixels. Received: ymin 1, xmin 1, ymax 2, xmax 23",

@@ -20,9 +20,9 @@ DATA = Path(__file__).parents[3] / "shared/data/chicago-taxi/data.csv"
 PNG = tf.io.encode_png(np.zeros((2, 2, 1), np.uint8)).numpy()
 ROWS = [
     {"town": "a", "age": 3, "fare": 1.0, "scan": PNG},
-    {"town": "b", "age": 3, "fare": 2.0, "scan": PNG},
+    {"town": "b", "age": 5, "fare": 2.0, "scan": PNG},
     {"town": "a", "age": 5, "fare": 6.0, "scan": PNG},
-    {"age": 5, "scan": PNG},
+    {"age": 3, "scan": PNG},
     {"town": "a", "age": 5, "scan": PNG},
 ]
 

@@ -68,9 +68,8 @@ def _answers(strata, instances):
 def _refused(strata, result, *words, code=2):
     assert result.returncode == code, result.stdout + result.stderr
     assert "Traceback" not in result.stderr
-    cause = result.stderr.splitlines()[0]
     for word in words:
-        assert word in cause, cause
+        assert word in result.stderr
     assert strata.models("things") == []
 
 
@@ -82,15 +81,16 @@ def test_good_csv_is_pushed_then_its_damage_is_refused(strata, recipe):
     assert _answers(strata, nan)
     text = [*ROWS[:200], *(f"many,{r.split(',', 1)[1]}" for r in ROWS[200:])]
     result = strata("run", recipe([HEADER, *text]))
-    assert result.returncode == 2, result.stdout + result.stderr
-    assert result.stderr.startswith("strata: validate: ")
+    assert result.returncode == 4, result.stdout + result.stderr
+    assert result.stderr.startswith("strata: validate: the data were refused")
     assert "size" in result.stderr
     assert strata.models("things") == ["1"]
 
 
 def test_unknown_label(strata, recipe):
     rows = [*ROWS, *(f"{i}.5,red,c" for i in range(40))]
-    _refused(strata, strata("run", recipe([HEADER, *rows])), "kind", "c")
+    result = strata("run", recipe([HEADER, *rows]))
+    _refused(strata, result, "validate: ", "kind", "'c'", code=4)
 
 
 def test_missing_column(strata, recipe):
@@ -101,10 +101,12 @@ def test_missing_column(strata, recipe):
 
 def test_row_with_too_many_columns(strata, recipe):
     result = strata("run", recipe([HEADER, *ROWS, "1.5,red,a,extra"]))
-    _refused(strata, result, "ingest: Columns do not match", "extra")
+    _refused(strata, result, "ingest: 1 of 401 records", "row 401", "extra")
 
 
-@pytest.mark.parametrize(("lines", "word"), [([], "empty"), ([HEADER], "header only")])
+@pytest.mark.parametrize(
+    ("lines", "word"), [([], "empty"), ([HEADER], "expected rows")]
+)
 def test_empty_file(strata, recipe, lines, word):
     _refused(strata, strata("run", recipe(lines)), "data.csv", word)
 

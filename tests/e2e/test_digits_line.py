@@ -25,7 +25,7 @@ def test_unchanged_run_runs_nothing(shared_strata):
     result, kinds = shared_strata.events("digits")
     assert result.returncode == 0
     assert "started" not in kinds
-    assert "11 steps up to date" in kinds["message"][0]["text"]
+    assert "13 steps up to date" in kinds["message"][0]["text"]
 
 
 def test_more_epochs_run_training_and_what_follows_only(shared_strata):
