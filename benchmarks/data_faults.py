@@ -248,9 +248,10 @@ def _huge_header(place: Place) -> None:
 def _tone(path: Path, rate: int, seconds: float = 0.2) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     time = np.arange(int(rate * seconds)) / rate
-    samples = (np.sin(2 * np.pi * (200 + hash(path.name) % 100) * time) * 2**14).astype(
-        "<i2"
-    )
+    samples = (
+        np.sin(2 * np.pi * (200 + int(path.stem) if path.stem.isdigit() else 0) * time)
+        * 2**14
+    ).astype("<i2")
     with wave.open(str(path), "wb") as file:
         file.setparams((1, 2, rate, len(samples), "NONE", ""))
         file.writeframes(samples.tobytes())
@@ -344,11 +345,11 @@ def outcome(fault: Fault, folder: Path) -> tuple[int, str]:
     place = Place(folder)
     try:
         fault.plant(place)
-        place.stream.truncate(0)
+        place.stream = io.StringIO()
         place.run()
     except StrataError as error:
         return error.exit_code, str(error)
-    return 0, place.stream.getvalue().replace("\0", "")
+    return 0, place.stream.getvalue()
 
 
 def main(names: Sequence[str]) -> None:

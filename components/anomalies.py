@@ -21,7 +21,7 @@ from tfx.types import artifact_utils, standard_artifacts
 from components import schema as schemas
 from components import statistics as stats
 from components.anomaly_words import Case, exceeds, phrase
-from components.distances import compare_numbers, without_bounds_of_numbers
+from components.distances import compare, without_bounds
 
 FILE_NAME = "SchemaDiff.pb"
 DRIFT, SKEW = "drift from the run before", "skew between `train` and `serving`"
@@ -88,12 +88,12 @@ def find(
         served = _if_any(statistics.get("serving")) if is_train else None
         found[split] = tfdv.validate_statistics(
             current,
-            without_bounds_of_numbers(schema),
+            without_bounds(schema),
             schemas.SERVING if is_served else schemas.TRAINING,
             previous_statistics=before,
             serving_statistics=served,  # here TFDV validates those trained on
         )
-        compare_numbers(found[split], schema, current, drift=before, skew=served)
+        compare(found[split], schema, current, drift=before, skew=served)
         _in_words(found[split], current, schema)
         found[split].baseline.CopyFrom(schema)
     return found

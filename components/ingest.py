@@ -8,15 +8,13 @@ import json
 import pickle
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import apache_beam as beam
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from tfx.components.util import examples_utils
 from tfx.dsl.components.base import base_beam_component, executor_spec
 from tfx.dsl.components.base.base_beam_executor import BaseBeamExecutor
@@ -39,6 +37,7 @@ FILE_NAME = "ingest.json"
 
 BUNDLE_BYTES = 64 << 20  # of the source: what one worker reads before it is done
 NUM_SAMPLES = 20  # bad rows kept to be shown
+ENOUGH_BAD = 1_000  # where none is allowed, no more are looked for
 
 MakePipeline = Callable[[], beam.Pipeline]
 Bundle = Sequence[Piece]
@@ -196,7 +195,7 @@ class _Job:
             for batch in reader.read(piece):
                 if columns is not None and batch.table is not None:
                     columns |= _types(batch.table) | columns
-                finite = without_infinite(with_feature_names(batch))
+                finite = records.without_infinite(records.with_feature_names(batch))
                 encoded = (
                     records.encode(finite.table)
                     if finite.table is not None
@@ -229,6 +228,8 @@ class _Write:
             for part, batch, encoded in self.job.read(bundle, summary.columns):
                 summary.take_bad(batch.bad)
                 summary.notes.update(batch.notes)
+                if summary.bad_rows >= ENOUGH_BAD and not self.job.data["max_bad_rows"]:
+                    break
                 if encoded:
                     self._split(part, batch, encoded, shards, summary)
         return summary
@@ -248,55 +249,6 @@ class _Write:
                 shards.write(name, encoded, batch.names, rows)
                 summary.records[name] += len(rows)
         summary.left_out += int(np.count_nonzero(chosen < 0))
-
-
-def with_feature_names(batch: Batch) -> Batch:
-    """Return a batch whose columns are called as the features will be.
-
-    Raises:
-      BadInputError: two columns would be called the same.
-    """
-    if batch.table is None:
-        return batch
-    columns = batch.table.schema.names
-    names = [sources.feature_name(column) for column in columns]
-    if names == columns:
-        return batch
-    twice = next((name for name in names if names.count(name) > 1), None)
-    if twice:
-        same = [c for c in columns if sources.feature_name(c) == twice]
-        raise BadInputError(
-            f"Columns {', '.join(map(repr, same))} would all be the feature {twice!r}. "
-            "Rename all but one in the data."
-        )
-    return replace(batch, table=batch.table.rename_columns(names))
-
-
-def without_infinite(batch: Batch) -> Batch:
-    """Return a batch whose rows with an infinite number are bad rows."""
-    if batch.table is None or not batch.table.num_rows:
-        return batch
-    infinite = np.zeros(batch.table.num_rows, bool)
-    why: dict[int, str] = {}
-    for name, column in zip(batch.table.schema.names, batch.table.columns, strict=True):
-        if pa.types.is_floating(column.type):
-            found = pc.fill_null(pc.is_inf(column), False)
-            rows = np.asarray(found.to_numpy(zero_copy_only=False))
-            why |= dict.fromkeys(np.flatnonzero(rows).tolist(), name)
-            infinite |= rows
-    if not why:
-        return batch
-    bad = tuple(
-        BadRow(batch.names[row], f"{name} is infinite", "inf")
-        for row, name in sorted(why.items())
-    )
-    keep = np.flatnonzero(~infinite)
-    return replace(
-        batch,
-        names=[batch.names[row] for row in keep],
-        table=batch.table.take(pa.array(keep)),
-        bad=(*batch.bad, *bad),
-    )
 
 
 @dataclass(frozen=True)
@@ -395,7 +347,7 @@ def _types(table: pa.RecordBatch) -> dict[str, str]:
 
 
 def _type_name(kind: pa.DataType) -> str:
-    with suppress(AttributeError):
+    if records.is_list(kind):
         return f"list of {_type_name(kind.value_type)}"
     if pa.types.is_integer(kind) or pa.types.is_boolean(kind):
         return "int"

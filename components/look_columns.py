@@ -10,11 +10,12 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
+from components.sources import feature_name
 from recipes.errors import BadInputError
 
 FEW_VALUES = 10  # a whole number of so few values is a code
 MAX_VOCABULARY = 1_000
-MAX_PIXELS = 64  # of the longer side
+MAX_PIXELS = 32  # of the longer side; the network chosen looks at no more
 ID_SHARE = 0.95  # of different values: the column names the row
 MOST_MISSING = 0.9
 SKEWED = 5  # skewness; an exponential distribution has 2
@@ -61,7 +62,10 @@ def choose(features: pd.DataFrame) -> Features:
       BadInputError: none of them is of use.
     """
     found = Features()
-    kinds = {name: kind(features[name]) for name in features}
+    kinds = {
+        name: kind(features[name]) if feature_name(name) == name else "misnamed"
+        for name in features
+    }
     for whole, choose_whole in (("image", _image), ("audio", _audio)):
         names = [name for name in kinds if kinds[name] == whole]
         if names:
@@ -177,6 +181,7 @@ def _number(found: Features, name: str, present: pd.Series) -> None:
 _LEFT_OUT: Mapping[str, str] = {
     "id": "nearly every row has a value of its own: it names the row",
     "text": "free text beside columns: the model reads one or the other",
+    "misnamed": "a feature is named with letters, digits and `_`, a letter first",
     "constant": "it never changes",
     "empty": f"more than {MOST_MISSING:.0%} missing",
     "lists": "lists of values",

@@ -68,12 +68,13 @@ def judge(statistics: str, anomalies: str, leaks: Mapping[str, Any]) -> dict[str
     """
     check_splits(stats.num_examples(statistics))
     found = anomaly_reports.load(anomalies)
-    check(anomaly_reports.list_anomalies(found), leaks["refusals"])
     counts = {
         split: class_counts(report.baseline, stats.load(statistics, split))
         for split, report in found.items()
         if split != "serving"
     }
+    lines = [*anomaly_reports.list_anomalies(found), *empty_classes(counts)]
+    check(lines, leaks["refusals"])
     hints = [*class_hints(counts), *leaks["warnings"]]
     for hint in hints:
         logger.info("hint: %s", hint)
@@ -109,8 +110,11 @@ def check(anomalies: Sequence[str], leaks: Sequence[str]) -> None:
     if len(found) > SHOWN:
         lines.append(f"and {len(found) - SHOWN} more")
     lines.append("Mend the data; or, if they are right:")
-    if anomalies:
-        lines.append("`./strata schema diff` and `accept`, or a bound in [validation]")
+    moved = [line for line in anomalies if "Jensen-Shannon" in line]
+    if len(moved) < len(anomalies):
+        lines.append("`./strata schema diff` and `accept`")
+    if moved:
+        lines.append("validation.drift_of or skew_of, by feature: what may move so far")
     if leaks:
         lines.append("a bound or `allow` in [validation.leakage]")
     raise RefusedError("\n  ".join(lines))
@@ -136,6 +140,20 @@ def class_counts(
     }
     counts = found.get(label.name, {})
     return {str(value): counts.get(value, 0) for value in classes}
+
+
+def empty_classes(counts: Mapping[str, Mapping[str, int]]) -> list[str]:
+    """Return a line for each class that cannot be learned.
+
+    Args:
+      counts: examples by split and class.
+    """
+    return [
+        f"class {name!r}: no example in `train`; bring some, or take it out of "
+        "transform.label.classes"
+        for name, count in counts.get("train", {}).items()
+        if not count and any(counts["train"].values())
+    ]
 
 
 def class_hints(counts: Mapping[str, Mapping[str, int]]) -> list[str]:

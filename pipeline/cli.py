@@ -86,7 +86,8 @@ def _parser() -> argparse.ArgumentParser:
         action="append",
         required=True,
         metavar="FILE|DIR|tfds:NAME",
-        help="the data; or train=FILE and test=FILE, one option each",
+        help="the data; or train=FILE and test=FILE, or tfds:NAME and "
+        "download_dir=DIR, an option each",
     )
     new.add_argument("--label", help="column to predict; folders are labels anyway")
 

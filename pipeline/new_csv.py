@@ -17,13 +17,14 @@ from typing import Any
 from pipeline.new_source import Source, list_files
 from recipes.data import Csv
 
-_SAMPLE_BYTES = 4 << 20  # of each file
+_SAMPLE_BYTES = 1 << 20  # of each file
 _MAX_FILES = 3  # of a folder
 _NUM_LINES = 1_000  # enough to tell how cells are cut, and whether a header is there
 _MISSING = ("?", "\\N", "#N/A", "#NA", "<NA>", "n/a", "(null)")
 _MISSING_NUMBERS = ("-", "--", ".", "None", "none")  # in a column of numbers only
 _STRIPPED = ".;'"
 _MAX_SKIPPED = 5
+_EVEN = 0.9  # share of lines with equally many cells, in a table
 _NUMBERS_AT_LEAST = 0.5  # share of cells, for a column of numbers
 
 
@@ -66,7 +67,9 @@ def is_table(path: str) -> bool:
     """Tell whether the lines of a text are cut into equally many cells."""
     ((_, _, data, _),) = _samples({"": path})
     text = data.decode("utf-8", "replace")
-    return bool(text.strip()) and bool(_dialect(text).width > 1)
+    found = _dialect(text)
+    widths = [len(row) for row in _rows(text, found.delimiter, quotes=True)]
+    return found.width > 1 and widths.count(found.width) >= _EVEN * len(widths) > 0
 
 
 def _dialect(text: str, *, quotes: bool = True) -> Any:
@@ -121,10 +124,11 @@ def _encoding(samples: Iterable[bytes]) -> str:
 def _rows(text: str, delimiter: str, quotes: bool) -> Iterable[list[str]]:
     if delimiter == "whitespace":
         return (line.split() for line in text.splitlines() if line.strip())
-    quoting = csv.QUOTE_MINIMAL if quotes else csv.QUOTE_NONE
-    stream = io.StringIO(text, newline="")
     rows = csv.reader(
-        stream, delimiter=delimiter, quoting=quoting, skipinitialspace=quotes
+        io.StringIO(text, newline=""),
+        delimiter=delimiter,
+        quoting=csv.QUOTE_MINIMAL if quotes else csv.QUOTE_NONE,
+        skipinitialspace=quotes,  # blanks may stand before a quote
     )
     try:
         return [[cell.strip() for cell in row] for row in rows if row]

@@ -25,6 +25,7 @@ def recipe_text(name: str, sources: Sequence[str], source: Source, choices: Any)
         "# Yours to edit: the reasons are those of the day it was made.",
         f"name: {name}",
         *_data(source),
+        *_section("validation", choices.validation, choices.why),
         "transform:",
         _entry("label", choices.label, reasons.get(label), 2),
     ]
@@ -55,8 +56,8 @@ def _transform(key: str, value: Any, reasons: Mapping[str, str]) -> list[str]:
 
 
 def _section(name: str, values: Mapping[str, Any], why: Mapping[str, str]) -> list[str]:
-    lines = [f"{name}:"]
-    return lines + [_entry(k, v, why.get(k), 2) for k, v in values.items()]
+    lines = [_entry(key, value, why.get(key), 2) for key, value in values.items()]
+    return [f"{name}:", *lines] if lines else []
 
 
 def _entry(key: str, value: Any, why: str | None, indent: int) -> str:
@@ -65,14 +66,27 @@ def _entry(key: str, value: Any, why: str | None, indent: int) -> str:
 
 def _flow(value: Any) -> str:
     """Return a value on one line; `no` and `1e5` are quoted where they are texts."""
-    text: str = yaml.safe_dump(
+    text: str = yaml.dump(
         value,
+        Dumper=_Dumper,
         default_flow_style=True,
         width=float("inf"),
         allow_unicode=True,
         sort_keys=False,
     )
     return text.removesuffix("...\n").strip()
+
+
+class _Dumper(yaml.SafeDumper):
+    """Quotes what recipes take for a number, and YAML 1.1 does not: `1e5`."""
+
+
+def _represent_text(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
+    style = '"' if value[:1] in "+-.0123456789" else None
+    return dumper.represent_scalar("tag:yaml.org,2002:str", value, style=style)
+
+
+_Dumper.add_representer(str, _represent_text)
 
 
 def _noted(line: str, why: str | None) -> str:

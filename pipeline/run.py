@@ -189,6 +189,7 @@ def _run(
         for planned in plans:
             if planned.earlier:
                 display(planned.earlier.as_reused())
+        _say_frozen(job, plans, recorded, display)
         display.line(f" {len(recorded)} steps up to date")
         _raise_if_refused(job.name, recorded)
         return recorded
@@ -206,12 +207,21 @@ def _frozen(path: Path) -> str:
     return path.read_text("utf-8") if path.is_file() else ""
 
 
+def _say_frozen(
+    job: Job,
+    plans: Sequence[plan.StepPlan],
+    steps: Mapping[str, Event],
+    display: Display,
+) -> None:
+    """Write the schema file where there is none, and say so."""
+    if "infer_schema" in steps and not job.schema.exists():
+        display.line(f" {_freeze(job, plans, steps)}")
+
+
 def _freeze(
     job: Job, plans: Sequence[plan.StepPlan], steps: Mapping[str, Event]
 ) -> str:
-    """Write the schema file where there is none; return what to tell the user."""
-    if job.schema.exists() or "infer_schema" not in steps:
-        return ""
+    """Write the schema file; return what to tell the user."""
     (key,) = (p.key for p in plans if p.step.name == "infer_schema")
     inferred = Path(steps["infer_schema"]["outputs"]["schema"]) / "schema.pbtxt"
     text = frozen.freeze(inferred.read_text("utf-8"), key)
@@ -236,6 +246,8 @@ def _explain(planned: plan.StepPlan, stale: set[str], display: Display) -> None:
         first = code[0].removesuffix(" changed")
         own = [r for r in own if r not in code]
         own.append(f"{first} and {len(code) - 1} other files changed")
+    if len(own) > 4:
+        own = [*own[:4], f"and {len(own) - 4} more changes"]
     if own and own != ["never ran"]:
         display.line(f" {planned.step.name} runs again: {', '.join(own)}")
 
@@ -295,9 +307,13 @@ def _write_page(
         found = job.history.done_steps(job.name, planned.step.name, key=planned.key)
         if found:
             outputs[planned.step.name] = found[0].outputs
-    if "statistics" in outputs:
-        data_page = import_module("components.data_page")
-        data_page.write(path, job.name, outputs)
+    if "statistics" not in outputs:
+        return
+    try:
+        import_module("components.data_page").write(path, job.name, outputs)
+    except Exception as error:  # noqa: BLE001 (the outcome of the run stands)
+        display.line(f" no data page: {type(error).__name__}: {error}")
+    else:
         display.line(f" data page {path}")
 
 
@@ -331,9 +347,7 @@ def _launch(
         report=_Recorder(job, run_id, plans, display),
         max_children=max(2, os.cpu_count() or 1),
     )
-    line = _freeze(job, plans, steps)
-    if line:
-        display.line(f" {line}")
+    _say_frozen(job, plans, steps, display)
     # The training is done; what another recipe's left unfinished is dropped with it.
     if "train" in steps:
         shutil.rmtree(checkpoints.parent, ignore_errors=True)

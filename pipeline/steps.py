@@ -72,7 +72,7 @@ STEPS = (
         after=("ingest",),
         recipe=("transform", "validation.leakage"),
         module="components.leakage",
-        packages=("tfx", "numpy", "pillow", "tfx-bsl"),
+        packages=("tfx", "numpy", "pandas", "pillow", "pyarrow", "scikit-learn"),
     ),
     Step(
         "validate",
@@ -98,7 +98,8 @@ STEPS = (
         after=("ingest", "transform"),
         recipe=("transform", "validation.label_audit"),
         module="components.label_audit",
-        packages=("tfx", "tensorflow", "tensorflow-transform", "scikit-learn"),
+        packages=("tfx", "tensorflow", "tensorflow-transform", "scikit-learn")
+        + ("cleanlab",),
     ),
     Step(
         "train",

@@ -1,8 +1,12 @@
 """The section `validation`: what the data must obey beside the schema."""
 
+from typing import Annotated
+
 from pydantic import Field
 
 from recipes.section import Section
+
+Distance = Annotated[float, Field(gt=0, le=1)]
 
 
 class Leakage(Section):
@@ -37,21 +41,21 @@ class Leakage(Section):
 class Validation(Section):
     """What the data must obey beside the schema, or the run is refused."""
 
-    drift: float | None = Field(
+    drift: Distance | None = Field(
         0.1,
-        gt=0,
-        le=1,
         description="Largest Jensen-Shannon divergence of a used feature in `train` "
         "from the data of the run before. null: not checked.",
     )
-    drift_of: dict[str, float] = Field({}, description="Likewise, by feature.")
-    skew: float | None = Field(
+    drift_of: dict[str, Distance | None] = Field(
+        {}, description="Likewise, by feature; null: not checked."
+    )
+    skew: Distance | None = Field(
         0.1,
-        gt=0,
-        le=1,
         description="Likewise between `train` and the part `serving`.",
     )
-    skew_of: dict[str, float] = Field({}, description="Likewise, by feature.")
+    skew_of: dict[str, Distance | None] = Field(
+        {}, description="Likewise, by feature; null: not checked."
+    )
     leakage: Leakage = Leakage()
     label_audit: bool = Field(
         True, description="List labels that are likely wrong. Never a refusal."

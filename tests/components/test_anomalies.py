@@ -60,8 +60,8 @@ def test_data_like_those_of_the_schema_have_no_anomaly():
 @pytest.mark.parametrize(
     ("before", "now", "distance"),
     [
-        (["A", "B"] * 10, ["A"] * 20, 0.311278),
-        (["A"] * 14 + ["B"] * 6, ["A"] * 6 + ["B"] * 14, 0.118709),
+        (["A", "B"] * 10, ["A"] * 20, 0.298630),
+        (["A"] * 14 + ["B"] * 6, ["A"] * 6 + ["B"] * 14, 0.102524),
         (["A", "B"] * 10, ["A", "B"] * 10, 0.0),
         (["A"] * 20, ["B"] * 20, 1.0),
     ],
@@ -83,7 +83,7 @@ def test_drift_of_a_number_is_measured_on_its_deciles():
 
 def test_drift_above_its_bound_is_told_in_words():
     assert lines(train=TRAIN.assign(town="A"), previous=TRAIN) == [
-        "town: Jensen-Shannon 0.31 > 0.10 (drift from the run before)"
+        "town: Jensen-Shannon 0.30 > 0.10 (drift from the run before)"
     ]
 
 
@@ -91,14 +91,15 @@ def test_drift_below_its_bound_is_no_anomaly():
     bounds = {**BOUNDS, "drift_of": {"town": 0.4}}
     found = report(train=TRAIN.assign(town="A"), previous=TRAIN, bounds=bounds)
     assert anomalies.list_anomalies(found) == []
-    assert anomalies.distances(found)["drift"]["town"] == pytest.approx(0.311278)
+    moved = anomalies.distances(found)["drift"]["town"]
+    assert moved == pytest.approx(0.298630, abs=1e-6)
 
 
 def test_skew_is_told_once_and_the_served_need_no_label():
     served = TRAIN.assign(miles=7.0, town="A").drop(columns="tip")
     assert lines(serving=served) == [
         "miles: Jensen-Shannon 1.00 > 0.10 (skew between `train` and `serving`)",
-        "town: Jensen-Shannon 0.31 > 0.10 (skew between `train` and `serving`)",
+        "town: Jensen-Shannon 0.30 > 0.10 (skew between `train` and `serving`)",
     ]
 
 

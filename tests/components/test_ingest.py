@@ -13,6 +13,7 @@ from components import ingest, records, shard_writer
 from components.sources import Batch, Piece, feature_name
 from recipes.errors import BadInputError
 from recipes.schema import DataRecipe
+from tests.components.records import example
 
 ROWS = [f"{number},{'ab'[number % 2]}" for number in range(300)]
 
@@ -89,16 +90,50 @@ def test_bad_rows_are_refused_with_their_rows_or_left_out_up_to_the_limit(tmp_pa
 
 def test_an_infinite_number_makes_a_bad_row():
     table = pa.RecordBatch.from_pydict({"x": [1.0, float("inf"), None, float("nan")]})
-    got = ingest.without_infinite(Batch(list("abcd"), table=table))
+    got = records.without_infinite(Batch(list("abcd"), table=table))
     assert list(got.names) == ["a", "c", "d"]
     assert got.table.num_rows == 3
-    assert [(bad.where, bad.why) for bad in got.bad] == [("b", "x is infinite")]
+    why = "x is infinite, or above 3.4e38"
+    assert [(bad.where, bad.why) for bad in got.bad] == [("b", why)]
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        pa.array([1.0, 1e39], pa.float64()),
+        pa.array(np.array([1, np.inf], np.float16)),
+        pa.array([[1.0], [2.0, float("inf")]]),
+    ],
+)
+def test_no_infinite_number_becomes_a_feature(values):
+    table = pa.RecordBatch.from_arrays([values], ["x"])
+    got = records.without_infinite(Batch(["a", "b"], table=table))
+    assert list(got.names) == ["a"]
+    assert len(records.encode(got.table)) == 1
+
+
+def test_a_time_with_a_zone_is_told_in_utc():
+    noon = pa.array([1_577_880_000], pa.timestamp("s", "America/New_York"))
+    (record,) = records.encode(pa.RecordBatch.from_arrays([noon], ["at"]))
+    feature = tf.train.Example.FromString(record).features.feature["at"]
+    assert feature.bytes_list.value[0] == b"2020-01-01T12:00:00Z"
 
 
 def test_two_columns_of_one_name_are_refused():
     table = pa.RecordBatch.from_pydict({"a b": [1], "a-b": [2]})
     with pytest.raises(BadInputError, match="'a b', 'a-b' would all be .*'a_b'"):
-        ingest.with_feature_names(Batch(["a"], table=table))
+        records.with_feature_names(Batch(["a"], table=table))
+
+
+def test_features_of_ready_examples_are_renamed_too():
+    odd = example(**{"image/encoded": "x", "label": 1})
+    got = records.with_feature_names(Batch(["a"], records=[odd])).records
+    assert set(tf.train.Example.FromString(got[0]).features.feature) == {
+        "image_encoded",
+        "label",
+    }
+    plain = [example(label=1)]
+    assert records.with_feature_names(Batch(["a"], records=plain)).records == plain
 
 
 @pytest.mark.parametrize(

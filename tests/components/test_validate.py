@@ -49,7 +49,7 @@ def test_data_that_pass_are_summarized(judged, tmp_path):
     (tmp_path / "verdict.json").write_text(json.dumps(verdict))
     figures = validate.figures({"verdict": str(tmp_path)})
     assert figures["summary"] == (
-        "no anomaly · drift at most 0.00 (kind) · smallest class 5 of 20"
+        "no anomaly · drift at most 0.00 (miles) · smallest class 5 of 20"
     )
     assert figures["classes"] == {"a": 15, "b": 5}
     assert figures["hints"] == [
@@ -66,7 +66,7 @@ def test_an_anomaly_is_refused_with_what_to_do(judged):
         "the data were refused, 1 finding:",
         "  kind (eval): 50 % of the values are new, at most 0 % may be: 'c' (50 %)",
         "  Mend the data; or, if they are right:",
-        "  `./strata schema diff` and `accept`, or a bound in [validation]",
+        "  `./strata schema diff` and `accept`",
     ]
 
 
@@ -76,7 +76,7 @@ def test_drift_and_skew_are_refused(judged):
     with pytest.raises(RefusedError) as refused:
         judged(train=now, serving=served)
     # from 3 : 1 to 1 : 3 is one bit less the entropy of 3 : 1, 0.811
-    assert "kind: Jensen-Shannon 0.19 > 0.10 (drift from the run before)" in str(
+    assert "kind: Jensen-Shannon 0.17 > 0.10 (drift from the run before)" in str(
         refused.value
     )
     assert "miles: Jensen-Shannon 1.00 > 0.10 (skew between" in str(refused.value)
@@ -139,3 +139,10 @@ def test_a_rare_class_is_named():
 
 def test_large_and_even_classes_need_no_hint():
     assert validate.class_hints({"train": {"a": 5000, "b": 49_999}}) == []
+
+
+def test_a_class_without_an_example_to_learn_from_is_refused():
+    counts = {"train": {"a": 3, "b": 0}, "eval": {"a": 1, "b": 0}}
+    (line,) = validate.empty_classes(counts)
+    assert line.startswith("class 'b': no example in `train`")
+    assert validate.empty_classes({"train": {"a": 0}}) == []

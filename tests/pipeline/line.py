@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from components import versions
+from components import frozen, versions
 from components.sources.locate import locate
 from pipeline import plan
 from pipeline.history import History, StepRecord
@@ -17,7 +17,8 @@ class Line:
         self.path = path or load.find(name)
         self.history = History(root / "history.db")
         self.base_path = root / "models" / name
-        self.frozen_schema = ""
+        schema = frozen.path_of(self.path, name)
+        self.frozen_schema = schema.read_text("utf-8") if schema.exists() else ""
         self._runs = 0
 
     def plans(self, *overrides):

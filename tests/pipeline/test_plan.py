@@ -252,6 +252,7 @@ def test_a_version_of_unknown_origin_is_compared_with(line, tmp_path):
 
 
 def test_freezing_the_schema_that_was_inferred_changes_nothing(line):
+    line.frozen_schema = ""
     line.run()
     (key,) = (p.key for p in line.plans() if p.step.name == "infer_schema")
     line.frozen_schema = frozen.freeze('feature { name: "image" }\n', key)
