@@ -3,6 +3,10 @@
 Plain TensorFlow, so that the exported model takes times as they come: ISO 8601 text
 (`2016-07-01`, `2016-07-01 13:45`, `2016-07-01T13:45:00.5+02:00`), UTC unless it says
 otherwise, or seconds since 1970, UTC. Seconds that are float32 are good to two minutes.
+
+A time in another notation (`07/01/2016`, `2016-07-01 13:45 UTC`, milliseconds) counts
+as missing: the graph cannot refuse a record. Look at what a column holds before it is
+named in `calendar`.
 """
 
 import tensorflow as tf

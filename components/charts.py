@@ -24,24 +24,23 @@ def histogram(by_split: Mapping[str, Bars], label: str) -> str:
     if not ends:
         return ""
     low, high = min(ends), max(ends)
-    if low == high:
-        low, high = low - 0.5, high + 0.5
-    widened = {
-        split: [_widened(bar, (high - low) * _NARROW) for bar in bars if bar[2]]
+    placed = {
+        split: [_placed(bar, low, high) for bar in bars if bar[2]]
         for split, bars in by_split.items()
     }
-    low = min((bar[0] for bars in widened.values() for bar in bars), default=low)
-    high = max((bar[1] for bars in widened.values() for bar in bars), default=high)
-    densities = [_density(bar) for bars in widened.values() for bar in bars]
-    tallest, scale = max(densities, default=1.0), WIDTH / (high - low)
+    first = min((bar[0] for bars in placed.values() for bar in bars), default=0.0)
+    last = max((bar[1] for bars in placed.values() for bar in bars), default=1.0)
+    densities = [_density(bar) for bars in placed.values() for bar in bars]
+    tallest, scale = max(densities, default=1.0), WIDTH / (last - first)
     lines = []
-    for split, bars in widened.items():
-        points, end = [(0.0, float(HEIGHT))], low
+    for split, bars in placed.items():
+        points, end = [(0.0, float(HEIGHT))], first
         for bar in bars:
-            left, right = (bar[0] - low) * scale, (bar[1] - low) * scale
+            left, right = (bar[0] - first) * scale, (bar[1] - first) * scale
             y = HEIGHT - HEIGHT * _density(bar) / tallest
             if bar[0] > end:  # between two bars there is nothing
-                points += [((end - low) * scale, float(HEIGHT)), (left, float(HEIGHT))]
+                gap = (end - first) * scale
+                points += [(gap, float(HEIGHT)), (left, float(HEIGHT))]
             points += [(left, y), (right, y)]
             end = bar[1]
         points.append((points[-1][0], float(HEIGHT)))
@@ -99,11 +98,16 @@ def _envelope(values: Sequence[float]) -> Sequence[float]:
     return [end for part in parts for end in (min(part), max(part))]
 
 
-def _widened(bar: Bar, narrowest: float) -> Bar:
-    """Return a bar that can be seen, also where it holds one value only."""
-    low, high, share = bar
-    missing = max(0.0, narrowest - (high - low)) if low == high else 0.0
-    return low - missing / 2, high + missing / 2, share
+def _placed(bar: Bar, low: float, high: float) -> Bar:
+    """Return a bar on an axis from 0 to 1, to be seen also where it is one value.
+
+    Widened there: next to a value of 1e17, a double has no room for a narrow bar.
+    """
+    span = (high - low) or 1.0
+    left, right, share = (bar[0] - low) / span, (bar[1] - low) / span, bar[2]
+    if left == right:
+        left, right = left - _NARROW / 2, right + _NARROW / 2
+    return left, right, share
 
 
 def _density(bar: Bar) -> float:

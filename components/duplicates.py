@@ -51,7 +51,7 @@ def twins(train: np.ndarray, other: np.ndarray) -> np.ndarray:
     """Return for each of `other` the number of its first equal in `train`, or -1.
 
     Args:
-      train: (records,) uint64 fingerprints.
+      train: (records,) uint64 fingerprints; 0: of nothing, which equals nothing.
       other: (others,) uint64.
     """
     if not len(train):
@@ -59,7 +59,7 @@ def twins(train: np.ndarray, other: np.ndarray) -> np.ndarray:
     order = np.argsort(train, kind="stable")
     at = np.searchsorted(train, other, sorter=order)
     first = order[np.minimum(at, len(train) - 1)]
-    return np.where(train[first] == other, first, -1)
+    return np.where((train[first] == other) & (other != 0), first, -1)
 
 
 def find(train: np.ndarray, other: np.ndarray) -> Found:

@@ -97,9 +97,10 @@ class Values:
         kept = np.concatenate(self._kept) if self._kept else np.zeros(0)
         return len(np.unique(kept)) / len(kept) if len(kept) else 0.0
 
-    def tells_apart(self, limit: float) -> bool:
-        """Tell whether more than this share of texts or whole numbers differ."""
-        return self.is_discrete and self.present >= MIN_RECORDS and self.share() > limit
+    def tells_apart(self, limit: float, *, floats: bool = False) -> bool:
+        """Tell whether more than this share of texts, whole numbers (floats) differ."""
+        counted = self.is_discrete or floats
+        return counted and self.present >= MIN_RECORDS and self.share() > limit
 
     def counts_through(self) -> bool:
         """Tell whether the values are whole numbers that leave few out."""

@@ -50,7 +50,8 @@ MIN_MARGIN = 0.5  # of probability
 FOLDS = 3
 MAX_COMPONENTS = 64
 MAX_SIDE = 32  # pixels, of images
-_SAMPLE_RECORDS = 5_000  # from which the components are learned
+_SAMPLE_RECORDS = 5_000  # from which the components are learned;
+_SAMPLE_VALUES = 20_000_000  # of wide images and sounds fewer: 80 MB
 _MAX_COLUMNS = 128  # of a table; wider ones (one-hot) are reduced
 _BATCH_VALUES = 4_000_000
 _MAX_TREE_CLASSES = 10  # boosting grows a tree per class and round
@@ -89,8 +90,12 @@ def audit(
     if len(rows) < MIN_RECORDS:
         return {"applicable": False, "why": f"fewer than {MIN_RECORDS} records"}
     features, labels = read(uri, graph_uri, transform, rows)
-    if len(np.unique(labels)) < 2:
+    sizes = np.sort(np.unique(labels, return_counts=True)[1])
+    if len(sizes) < 2:
         return {"applicable": False, "why": "all labels are equal"}
+    if sizes[-2] < FOLDS:  # some fold would learn one class only
+        why = f"all classes but one have fewer than {FOLDS} records"
+        return {"applicable": False, "why": why}
     probabilities = out_of_fold(features, labels, is_table=kind(transform) == "table")
     doubts = doubt(labels, probabilities)
     worst = doubts.rows[:MAX_WORST]
@@ -127,7 +132,7 @@ def read(
       rows: numbers of the records, rising.
     """
     numbers = _Numbers(uri, graph_uri, transform)
-    sample = rows[shards.spread(len(rows), _SAMPLE_RECORDS)]
+    sample = rows[shards.spread(len(rows), _sample_size(transform))]
     blocks = [block for block, _ in numbers.of(sample)]
     reduce = _reduction(blocks, is_table=kind(transform) == "table")
     parts = [(reduce(block), labels) for block, labels in numbers.of(rows)]
@@ -259,12 +264,25 @@ class _Numbers:
 
 
 def _shrunk(images: tf.Tensor) -> tf.Tensor:
-    height, width = images.shape[1:3]
-    if max(height, width) <= MAX_SIDE:
+    size = _small(*images.shape[1:3])
+    if size == tuple(images.shape[1:3]):
         return images
-    scale = MAX_SIDE / max(height, width)
-    size = max(1, round(height * scale)), max(1, round(width * scale))
     return tf.image.resize(images, size, "area")
+
+
+def _small(height: int, width: int) -> tuple[int, int]:
+    scale = min(1.0, MAX_SIDE / max(height, width))
+    return max(1, round(height * scale)), max(1, round(width * scale))
+
+
+def _sample_size(transform: Mapping[str, Any]) -> int:
+    """Return from how many records components are learned, in bounded memory."""
+    shape = inputs.input_shape(transform)
+    if kind(transform) == "image":
+        shape = (*_small(*shape[:2]), *shape[2:])
+    elif kind(transform) != "audio":  # sparse
+        return _SAMPLE_RECORDS
+    return max(2, min(_SAMPLE_RECORDS, _SAMPLE_VALUES // int(np.prod(shape))))
 
 
 def _reduction(blocks: list[Any], *, is_table: bool) -> Any:
@@ -273,10 +291,11 @@ def _reduction(blocks: list[Any], *, is_table: bool) -> Any:
     sample = sparse.vstack(blocks) if thin else np.concatenate(blocks)
     if is_table and sample.shape[1] <= _MAX_COLUMNS:
         return lambda block: np.asarray(block.todense(), np.float32)
-    size = min(MAX_COMPONENTS, min(sample.shape) - 1)
-    if thin and size < sample.shape[1] - 1:
+    size = min(MAX_COMPONENTS, *sample.shape)
+    if thin:
         model = TruncatedSVD(size, random_state=0)
-    else:
+    else:  # of centred rows, so one fewer is there to find
+        size = max(1, min(size, min(sample.shape) - 1))
         model = PCA(size, svd_solver="randomized", random_state=0)
     scale = model.fit_transform(sample).std() or 1.0
     return lambda block: (model.transform(block) / scale).astype(np.float32)

@@ -52,7 +52,7 @@ def report(found: Findings, uri: str, limits: Limits) -> dict[str, Any]:
     refusals, warnings = [], []
     for section, twins in sections.items():
         limit = getattr(limits, section)
-        for refused, line in _twin_lines(section, twins, limit):
+        for refused, line in _twin_lines(section, found.kind, twins, limit):
             (refusals if refused else warnings).append(line)
     for feature, line in [*_copy_lines(found, uri, limits), *_id_lines(found, limits)]:
         if feature not in limits.allow:
@@ -126,9 +126,11 @@ def _twins(
 
 
 def _twin_lines(
-    section: str, twins: Mapping[str, Any], limit: float
+    section: str, kind: str, twins: Mapping[str, Any], limit: float
 ) -> Iterator[tuple[bool, str]]:
     """Yield whether a line refuses, and the line."""
+    # Shares go by all features; images, texts and sounds are equal by one.
+    remedy = _REMEDY[section if kind == "table" else "near_duplicates"]
     for split, found in twins.items():
         if found["found"]:
             line = (
@@ -137,7 +139,7 @@ def _twin_lines(
                 f"{_WHAT[section]}: {_pairs(split, found)}."
             )
             refused = found["share"] > limit
-            way_out = f" {_REMEDY[section]}; or raise validation.leakage.{section}."
+            way_out = f" {remedy}; or raise validation.leakage.{section}."
             yield refused, line + (way_out if refused else "")
         if found["by_chance"] > limit * found["records"]:
             yield (

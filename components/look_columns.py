@@ -8,9 +8,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from PIL import Image
 
-from components.sources import feature_name
+from components.sources import feature_name, images
 from recipes.errors import BadInputError
 
 FEW_VALUES = 10  # a whole number of so few values is a code
@@ -210,7 +209,7 @@ def _image(found: Features, name: str, column: pd.Series) -> None:
 
 def _picture(data: bytes) -> tuple[int, int, bool]:
     """Return height, width, and whether there is colour."""
-    with Image.open(io.BytesIO(data)) as image:
+    with images.opened(data) as image:
         return image.height, image.width, image.mode not in ("1", "L", "I", "I;16")
 
 

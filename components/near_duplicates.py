@@ -164,7 +164,7 @@ def _looks_like(head: pa.RecordBatch) -> tuple[str, str]:
             continue
         if all(map(near_images.is_image, values)):
             return "image", name
-        if all(value.startswith(b"RIFF") for value in values):
+        if all(v[:4] == b"RIFF" and v[8:12] == b"WAVE" for v in values):
             return "audio", name
         texts[name] = sum(len(value.split()) for value in values) / len(values)
     longest = max(texts, key=texts.__getitem__, default="")

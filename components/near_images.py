@@ -6,12 +6,14 @@ their thumbnails correlate, which brightness and contrast do not change. The nea
 same kind of thing (28x28 clothes, 8x8 digits) share most bits of any short hash.
 """
 
-import io
+import re
 import warnings
 from collections.abc import Iterable
 
 import numpy as np
 from PIL import Image
+
+from components.sources import images
 
 SIDE = 16
 # Of unrelated images the nearest reaches 0.991 (digits, 8x8), 0.94 (photos of hands),
@@ -19,6 +21,8 @@ SIDE = 16
 # same. JPEG at quality 90, noise of 3 of 255, a tenth brighter: 0.997 and more.
 MIN_CORRELATION = 0.995
 _MIN_CONTRAST = 2.0  # standard deviation, of 255: a blank image resembles every other
+# Of a BMP also the upper bytes of the size of its second header: "BMW" is a word.
+_HEADER = re.compile(rb"\x89PNG|\xff\xd8\xff|GIF8[79]a|BM.{13}\0\0\0", re.DOTALL)
 _TRAIN_BLOCK, _OTHER_BLOCK = 8_192, 2_048
 
 
@@ -52,7 +56,7 @@ def nearest(train: np.ndarray, other: np.ndarray) -> np.ndarray:
 
 def is_image(encoded: bytes) -> bool:
     """Tell whether bytes begin as a PNG, JPEG, GIF or BMP file does."""
-    return encoded.startswith((b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"BM"))
+    return bool(_HEADER.match(encoded))
 
 
 def _thumbnail(encoded: bytes | None) -> np.ndarray:
@@ -62,7 +66,7 @@ def _thumbnail(encoded: bytes | None) -> np.ndarray:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of odd but readable files
-            image = Image.open(io.BytesIO(encoded))
+            image = images.opened(encoded)
             image.draft("L", (4 * SIDE, 4 * SIDE))  # JPEG decodes small, for less
             grey = image.convert("L")
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):

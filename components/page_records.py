@@ -7,6 +7,7 @@ import base64
 import gzip
 import html
 import io
+import re
 import struct
 import warnings
 from collections.abc import Collection, Iterator, Sequence
@@ -17,8 +18,8 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw, ImageOps
 
-from components import charts
-from components.sources import wav
+from components import charts, near_images
+from components.sources import images, wav
 
 LOOK_BYTES = 8 << 20  # of a split, among which samples are chosen
 MAX_CELL = 200  # characters
@@ -28,8 +29,9 @@ MAX_LANES = 8  # channels of a time series that are drawn
 
 _BLOCK_BYTES = 1 << 20
 _LENGTH = struct.Struct("<Q")
-_PICTURES = (b"\x89PN", b"\xff\xd8\xff", b"GIF", b"BM")
+_SOUND = re.compile(rb"RIFF.{4}WAVE", re.DOTALL)
 _TOO_LARGE = (Image.DecompressionBombError, Image.DecompressionBombWarning)
+_HEADER_BYTES = 64
 _DIM = 32  # the brightest pixel of a class mask is darker
 
 Record = dict[str, list[Any]]
@@ -164,13 +166,23 @@ def _media(feature: str, values: Sequence[Any], boxes: Sequence[float]) -> str:
         return ""
     if len(values) > 8 and isinstance(values[0], float):
         return charts.wave(values, feature)
-    if len(values) != 1 or not isinstance(values[0], bytes):
+    if len(values) != 1 or not isinstance(values[0], bytes) or _is_text(values[0]):
         return ""
-    if values[0].startswith(b"RIFF"):
+    if _SOUND.match(values[0]):
         return _sound(feature, values[0])
-    if values[0].startswith(_PICTURES):
+    if near_images.is_image(values[0]):
         return _thumbnail(feature, values[0], boxes)
     return ""
+
+
+def _is_text(data: bytes) -> bool:
+    """Tell whether bytes can be printed; the headers of pictures and sounds cannot."""
+    try:
+        text = data[:_HEADER_BYTES].decode("utf-8")
+    except UnicodeDecodeError as error:
+        cut = len(data) > _HEADER_BYTES and error.start > _HEADER_BYTES - 4
+        text = data[: error.start].decode("utf-8") if cut else "\0"
+    return all(c.isprintable() or c.isspace() for c in text)
 
 
 def _thumbnail(feature: str, data: bytes, boxes: Sequence[float]) -> str:
@@ -193,7 +205,7 @@ def _thumbnail(feature: str, data: bytes, boxes: Sequence[float]) -> str:
 def _decode(data: bytes) -> Image.Image:
     with warnings.catch_warnings():
         warnings.simplefilter("error", Image.DecompressionBombWarning)
-        with Image.open(io.BytesIO(data)) as opened:
+        with images.opened(data) as opened:
             opened.draft("RGB", (THUMBNAIL, THUMBNAIL))  # a JPEG is decoded small
             return _visible(opened)
 

@@ -21,6 +21,7 @@ INT = r"^[+-]?[0-9]+$"
 NUMBER = (
     r"(?i)^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]+)?$|^[+-]?inf(inity)?$|^nan$"
 )
+_PADDED = r"^-?0[0-9]+$"
 _IS_NUMBER = re.compile(NUMBER)
 _LARGEST = 2**63 - 1
 
@@ -34,6 +35,7 @@ class Evidence:
       numbers: of these, how many are numbers.
       ints: of these, how many are whole.
       too_large: of these, how many do not fit 64 bits.
+      padded: of these, how many begin with a zero that a number would lose.
       other: the first cell that is no number.
     """
 
@@ -41,6 +43,7 @@ class Evidence:
     numbers: int = 0
     ints: int = 0
     too_large: int = 0
+    padded: int = 0
     other: str | None = None
 
     def add(self, cells: pa.StringArray) -> None:
@@ -51,15 +54,24 @@ class Evidence:
         self.present += len(cells)
         self.ints += is_int.true_count
         self.numbers += is_number.true_count
+        self.padded += pc.match_substring_regex(cells, _PADDED).true_count
         long = cells.filter(pc.and_(is_int, pc.greater(pc.binary_length(cells), 18)))
         self.too_large += sum(map(_is_too_large, long.to_pylist()))
         if self.other is None and is_number.false_count:
             self.other = cells.filter(pc.invert(is_number))[0].as_py()
 
+    def add_ints(self, count: int) -> None:
+        """Count more cells that are whole numbers of 64 bits, none of them padded."""
+        self.present += count
+        self.numbers += count
+        self.ints += count
+
     @property
     def kind(self) -> Kind:
         if not self.present or self.numbers < NUMBERS_AT_LEAST * self.present:
             return "text"
+        if self.padded:
+            return "text"  # a code, such as of an area: 01000 is not 1000
         if self.numbers > self.ints:
             return "float"
         return "text" if self.too_large else "int"  # an id: a float would round it
@@ -71,6 +83,8 @@ class Evidence:
             return None
         if self.too_large and self.numbers == self.present:
             return "whole numbers that do not fit 64 bits"
+        if self.padded and self.numbers >= NUMBERS_AT_LEAST * self.present:
+            return f"{self.padded:,} of its cells begin with a zero, as codes do"
         if self.numbers < SURPRISING_NUMBERS * self.present:
             return None
         share = self.numbers / self.present
@@ -83,7 +97,13 @@ def is_number(cell: str) -> bool:
 
 
 def all_ints(cells: pa.StringArray) -> bool:
-    """Return whether all cells are missing or whole numbers of 64 bits; fast."""
+    """Return whether all cells are missing or whole numbers of 64 bits; fast.
+
+    Whole numbers with zeros before them do not count.
+    """
+    zero = pc.or_(pc.starts_with(cells, "0"), pc.starts_with(cells, "-0"))
+    if pc.any(pc.and_(zero, pc.not_equal(cells, "0"))).as_py():
+        return False
     try:
         cells.cast(pa.int64())
     except pa.ArrowInvalid:

@@ -33,10 +33,10 @@ def usable(data: bytes, height: int, width: int) -> tuple[bytes, list[str]]:
     if kind not in (_GREY, _PALETTE):
         raise ValueError("expected one channel of class ids. Received: colours")
     try:
-        Image.open(io.BytesIO(data)).verify()
+        Image.open(io.BytesIO(data), formats=("PNG",)).verify()
         if (kind, bits) == (_GREY, 8):
             return data, []
-        ids = np.asarray(Image.open(io.BytesIO(data)))
+        ids = np.asarray(Image.open(io.BytesIO(data), formats=("PNG",)))
     except (OSError, SyntaxError) as error:  # the latter is PIL's word for a broken PNG
         raise ValueError(f"not a readable PNG: {error}") from error
     if kind == _GREY and bits in (2, 4):

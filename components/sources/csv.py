@@ -116,7 +116,8 @@ def _gather(found: Sequence[Layout], evidence: Mapping[str, Evidence]) -> bool:
                 if not names:
                     break
             for name in names:
-                _add(evidence[name], block.cells.column(name), seen < HEAD_BYTES)
+                column = _trimmed(block.cells.column(name), layout)
+                _add(evidence[name], column, seen < HEAD_BYTES)
             seen += block.cells.nbytes
     return has_rows
 
@@ -128,6 +129,8 @@ def _open_columns(names: Sequence[str], evidence: Mapping[str, Evidence]) -> lis
 def _add(evidence: Evidence, column: pa.StringArray, in_head: bool) -> None:
     if in_head or not evidence.present or not cells.all_ints(column):
         evidence.add(column)
+    else:
+        evidence.add_ints(len(column) - column.null_count)
 
 
 def _batch(
@@ -162,11 +165,16 @@ def _values(
     column: pa.StringArray, kind: Kind, layout: Layout, strip: str
 ) -> tuple[pa.Array, np.ndarray | None]:
     """Return the values of a column, and a mask of its bad cells if it has any."""
-    if layout.blanks:
-        column = _without_missing(pc.ascii_trim_whitespace(column), layout)
+    column = _trimmed(column, layout)
     if kind == "text" and strip:
         column = _without_missing(pc.utf8_trim(column, characters=strip), layout)
     return cells.values(column, kind)
+
+
+def _trimmed(column: pa.StringArray, layout: Layout) -> pa.StringArray:
+    if not layout.blanks:
+        return column
+    return _without_missing(pc.ascii_trim_whitespace(column), layout)
 
 
 def _without_missing(column: pa.StringArray, layout: Layout) -> pa.StringArray:

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.csv as pa_csv
 
-from components.sources import dialect
+from components.sources import BATCH_ROWS, dialect
 from components.sources.utf8 import Utf8Stream
 from recipes.errors import BadInputError
 
@@ -49,7 +49,7 @@ class Layout:
         return cls(**values)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Ragged:
     """A row with too few or too many cells; `row` counts from 1."""
 
@@ -65,7 +65,7 @@ class Block:
     Attributes:
       cells: a column of strings each; null where a cell is missing.
       rows: (n,) int64, where each stands in the file, from 1, the header not counted.
-      ragged: rows left out since the block before.
+      ragged: rows left out since the block before, at most BATCH_ROWS.
       marked: whether a cell may hold `utf8.MARK`, for bytes that cannot be decoded.
       holds_nul: whether a cell may hold the character 0.
       holds_quote: whether a cell may have been in quotes.
@@ -91,24 +91,30 @@ class Block:
 def blocks(layout: Layout, columns: Sequence[str] | None = None) -> Iterator[Block]:
     """Yield the rows of a table in order, `columns` of them only (None: all).
 
+    Where many rows are ragged, blocks without a row bring them.
+
     Raises:
       BadInputError: the file cannot be read, or a row is longer than BLOCK_BYTES.
     """
     ragged: list[Ragged] = []
+    nothing = pa.RecordBatch.from_pylist([], _schema(columns or layout.names))
     with closing(_open(layout)) as stream:
         try:
             last = 0
             for cells in _parsed(stream, layout, columns, ragged):
                 rows = _numbers(last, cells.num_rows, [r.row for r in ragged])
-                last = int(rows[-1])
-                passed = [r for r in ragged if r.row < last]
+                last = int(rows[-1]) if len(rows) else ragged[-1].row
+                passed = [r for r in ragged if r.row <= last]
                 del ragged[: len(passed)]
+                while len(passed) > BATCH_ROWS:
+                    yield _block(nothing, np.arange(0), passed[:BATCH_ROWS], stream)
+                    del passed[:BATCH_ROWS]
                 yield _block(cells, rows, passed, stream)
         except pa.ArrowInvalid as error:
             raise BadInputError(_explained(layout, error)) from error
-        if ragged:
-            nothing = pa.RecordBatch.from_pylist([], _schema(columns or layout.names))
-            yield _block(nothing, np.arange(0), ragged, stream)
+        for start in range(0, len(ragged), BATCH_ROWS):
+            some = ragged[start : start + BATCH_ROWS]
+            yield _block(nothing, np.arange(0), some, stream)
 
 
 def _block(
@@ -137,7 +143,10 @@ def _parsed(
     columns: Sequence[str] | None,
     ragged: list[Ragged],
 ) -> Iterator[pa.RecordBatch]:
-    """Yield blocks that hold rows; rows of another width are added to `ragged`."""
+    """Yield blocks of rows; rows of another width are added to `ragged`.
+
+    A block without a row comes only where BATCH_ROWS are ragged.
+    """
 
     def leave_out(row: pa_csv.InvalidRow) -> str:
         number = row.number - layout.header
@@ -168,7 +177,7 @@ def _parsed(
         ),
     )
     for cells in reader:
-        if cells.num_rows:
+        if cells.num_rows or len(ragged) >= BATCH_ROWS:
             yield cells
 
 

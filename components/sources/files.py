@@ -255,7 +255,7 @@ def _spans_there(text: str) -> dict[int, spans.Span]:
 
 
 def _listed(pattern: Pattern, suffixes: tuple[str, ...]) -> list[File]:
-    there = _entries(pattern.glob, suffixes)
+    there = _entries(pattern.glob)
     chosen = [
         entry
         for entry in there
@@ -271,14 +271,12 @@ def _listed(pattern: Pattern, suffixes: tuple[str, ...]) -> list[File]:
     ]
 
 
-def _entries(text: str, suffixes: tuple[str, ...]) -> list[Entry]:
+def _entries(text: str) -> list[Entry]:
     """Return what a pattern matches, members in place of archives."""
     member = archives.split(text)
     if member:
         return archives.find(*member)
     there = remote.find(text) if remote.is_remote(text) else folders.find(text)
-    if ".zip" in suffixes:
-        return there
     found = []
     for entry in there:
         if not archives.is_archive(entry.path):

@@ -84,7 +84,7 @@ def _matches(base: str, components: Sequence[str]) -> Iterator[str]:
 def _below(folder: str, base: str) -> Iterator[Entry]:
     for _, entries in _walk(folder):
         for entry in entries:
-            if not entry.is_dir():
+            if not _is_folder(entry):
                 yield _entry(entry.path, base, named=False)
 
 
@@ -100,9 +100,17 @@ def _walk(folder: str) -> Iterator[tuple[str, list[os.DirEntry[str]]]]:
         seen.add((status.st_dev, status.st_ino))
         entries = _scan(path)
         yield path, entries
-        folders = [entry for entry in reversed(entries) if entry.is_dir()]
+        folders = [entry for entry in reversed(entries) if _is_folder(entry)]
         waiting += [entry.path for entry in folders if not entry.is_symlink()]
         links += [entry.path for entry in folders if entry.is_symlink()]
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    """Return whether it is one; a link to itself is none, and told as a file."""
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
 
 
 def _names_in(folder: str) -> list[str]:

@@ -13,6 +13,9 @@ from components.sources.graph_sampling import Lists
 from recipes.errors import BadInputError
 
 PARTS = {"train": "train_idx", "val": "val_idx", "test": "test_idx"}
+LARGEST_BYTES = 16 << 30  # of all arrays: they are held in memory
+_SPARSE = ("feat_data", "feat_indices", "feat_indptr", "feat_shape")
+_READ = ("edges", "labels", "features", *_SPARSE, *PARTS.values())
 _UNREADABLE = (
     OSError,
     ValueError,  # also: holds Python objects, which could run code
@@ -56,11 +59,23 @@ class _Arrays:
                 files.open_binary(file.path) as stream,
                 np.load(stream, allow_pickle=False) as arrays,
             ):
-                self._arrays = {name: arrays[name] for name in arrays}
+                self._names = arrays.files
+                self._check_size(arrays.zip)
+                read = [name for name in arrays.files if name in _READ]
+                self._arrays = {name: arrays[name] for name in read}
         except _UNREADABLE as error:
             raise BadInputError(
                 f"{self._where}: not a readable .npz: {error}"
             ) from error
+
+    def _check_size(self, archive: zipfile.ZipFile) -> None:
+        read = [f"{name}.npy" for name in _READ]
+        size = sum(i.file_size for i in archive.infolist() if i.filename in read)
+        if size > LARGEST_BYTES:
+            raise BadInputError(
+                f"{self._where}: expected arrays of at most {LARGEST_BYTES / 1e9:.0f} "
+                f"GB in all, unpacked. Received: {size / 1e9:,.0f} GB"
+            )
 
     def __contains__(self, name: str) -> bool:
         return name in self._arrays
@@ -70,7 +85,7 @@ class _Arrays:
             raise BadInputError(
                 f"{self._where}: has no array {name!r}. Expected edges, labels, and "
                 "features or feat_data, feat_indices, feat_indptr, feat_shape. "
-                f"Received: {', '.join(self._arrays)}"
+                f"Received: {', '.join(self._names)}"
             )
         values = self._arrays[name]
         if values.ndim != num_axes:

@@ -31,6 +31,8 @@ LARGEST_PIXELS = 100_000_000
 
 _JPEG = ("JPEG", "MPO")  # MPO: what phones and 3D cameras write, more images behind one
 _KEPT = (*_JPEG, "PNG", "GIF")
+# PIL knows more, and tries them by content: EPS, for one, would run Ghostscript.
+_FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF")  # an MPO is found as a JPEG
 _UNREADABLE = (
     OSError,  # also: PIL does not know the format
     ValueError,
@@ -118,7 +120,7 @@ def usable(data: bytes) -> tuple[bytes, list[str]]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # PIL's, of damaged tags and large images
-            image = Image.open(io.BytesIO(data))  # reads the header
+            image = opened(data)
             if image.width * image.height <= LARGEST_PIXELS:
                 return _usable(data, image)
     except _UNREADABLE as error:
@@ -127,6 +129,15 @@ def usable(data: bytes) -> tuple[bytes, list[str]]:
         f"declares {image.width} x {image.height} pixels; expected at most "
         f"{LARGEST_PIXELS / 1e6:.0f} million"
     )
+
+
+def opened(data: bytes) -> Image.Image:
+    """Return an image of the formats that are read, its header parsed.
+
+    Raises:
+      PIL.UnidentifiedImageError: it is none of them.
+    """
+    return Image.open(io.BytesIO(data), formats=_FORMATS)
 
 
 def _usable(data: bytes, image: Image.Image) -> tuple[bytes, list[str]]:

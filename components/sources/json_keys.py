@@ -1,7 +1,8 @@
 """Which keys JSON objects have, and of what kind their values are.
 
 A kind is `int`, `float`, `text`, `bool`, `object`, `nothing` or `mixed`, or `list of`
-one of them, to any depth.
+one of them. Whole numbers that do not fit 64 bits are `long int`: among whole numbers
+they are faults, as a float would round them; among fractions they are floats.
 """
 
 import io
@@ -10,7 +11,9 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.json as pa_json
 
 from components.sources import nested
@@ -21,6 +24,9 @@ Path = tuple[str, ...]
 # With fewer values of one kind a key has no type; with more the others are bad lines.
 _ALIKE_AT_LEAST = 0.95
 _LIST = "list of "
+_LONG = "long int"
+_NO_STRUCTURE = bytes(set(range(256)) - set(b'{}[]"\n'))
+MOST_LEVELS = 64  # objects and lists within each other; Arrow's parser recurses
 _ARROW = {
     "int": pa.int64(),
     "float": pa.float64(),
@@ -46,6 +52,9 @@ class Keys:
         try:
             table = parse(lines)
         except (pa.ArrowInvalid, UnicodeDecodeError):
+            self._add_singly(lines)
+            return
+        if any(map(_may_be_rounded, table.columns)):
             self._add_singly(lines)
             return
         self.num_objects += len(table)
@@ -76,6 +85,8 @@ class Keys:
 
     def _add_singly(self, lines: Sequence[bytes]) -> None:
         for line in lines:
+            if levels(line) > MOST_LEVELS:
+                continue
             try:
                 value = json.loads(line)
             except ValueError:
@@ -102,9 +113,12 @@ def parse(lines: Sequence[bytes], schema: pa.Schema | None = None) -> pa.Table:
     """Return a row per object; keys that `schema` lacks are left out.
 
     Raises:
-      pa.ArrowInvalid: a line cannot be parsed, or holds a value of another type.
+      pa.ArrowInvalid: a line cannot be parsed, is nested deeper than MOST_LEVELS, or
+        holds a value of another type.
     """
     text = b"\n".join(lines)
+    if levels(text) > MOST_LEVELS:
+        raise pa.ArrowInvalid(f"nested deeper than {MOST_LEVELS} levels")
     return pa_json.read_json(
         io.BytesIO(text),
         pa_json.ReadOptions(use_threads=False, block_size=len(text) + 1),
@@ -113,6 +127,24 @@ def parse(lines: Sequence[bytes], schema: pa.Schema | None = None) -> pa.Table:
             unexpected_field_behavior="ignore" if schema else "infer",
         ),
     )
+
+
+def levels(text: bytes) -> int:
+    """Return how deep objects and lists lie within each other, up to the first fault.
+
+    A line that does not close what it opens goes on in the next one, as it does for
+    the parser; a text in quotes ends with its line.
+    """
+    if b"\\" in text:
+        text = text.replace(b"\\\\", b"").replace(b'\\"', b"")
+    characters = np.frombuffer(text.translate(None, _NO_STRUCTURE), np.uint8)
+    brackets = characters | 0x20  # as braces: `[` and `]` differ by this bit
+    quotes = np.cumsum(characters == ord('"'))
+    before = np.maximum.accumulate(np.where(characters == ord("\n"), quotes, 0))
+    outside = (quotes - before) % 2 == 0
+    opened = (brackets == ord("{")) & outside
+    closed = (brackets == ord("}")) & outside
+    return int(np.cumsum(opened.astype(int) - closed).max(initial=0))
 
 
 def schema(kinds: Mapping[Path, str]) -> pa.Schema:
@@ -139,6 +171,19 @@ def _arrow(kind: str) -> pa.DataType:
     return _ARROW[kind]
 
 
+def _may_be_rounded(column: pa.ChunkedArray) -> bool:
+    """Return whether Arrow may have read whole numbers above 64 bits as floats."""
+    if pa.types.is_struct(column.type):
+        return any(map(_may_be_rounded, column.flatten()))
+    while nested.is_list(column.type):
+        column = pc.list_flatten(column)
+    if not pa.types.is_floating(column.type):
+        return False
+    largest = pc.max(pc.abs(column)).as_py()
+    whole = pc.all(pc.equal(column, pc.floor(column))).as_py()
+    return largest is not None and largest >= 2**63 and whole
+
+
 def _kind_of(kind: pa.DataType) -> str:
     if nested.is_list(kind):
         return f"{_LIST}{_kind_of(kind.value_type)}"
@@ -163,7 +208,7 @@ def _kind(value: Any) -> str:
         case bool():
             return "bool"
         case int():
-            return "int" if abs(value) < 2**63 else "float"
+            return "int" if abs(value) < 2**63 else _LONG
         case float():
             return "float"
         case str():
@@ -179,8 +224,9 @@ def _wider(kinds: set[str]) -> str:
     lists = {kind for kind in kinds if kind.startswith(_LIST)}
     if lists and lists == kinds:
         return f"{_LIST}{_wider({k.removeprefix(_LIST) for k in kinds} - {'nothing'})}"
-    if kinds <= {"int", "float"}:
-        return "float" if "float" in kinds else "int" if kinds else "nothing"
+    if kinds <= {"int", "float", _LONG}:
+        widest = (kind for kind in ("float", _LONG, "int") if kind in kinds)
+        return next(widest, "nothing")
     return kinds.pop() if len(kinds) == 1 else "mixed"
 
 
@@ -194,13 +240,14 @@ def _common(path: Path, seen: Counter[str]) -> str:
     groups: dict[str, Counter[str]] = {}
     for kind, count in seen.items():
         if not kind.endswith("nothing"):
-            groups.setdefault(kind.replace("float", "int"), Counter())[kind] += count
+            alike = kind.replace(_LONG, "int").replace("float", "int")
+            groups.setdefault(alike, Counter())[kind] += count
     if not groups:
         empty_lists = [kind for kind in seen if kind.startswith(_LIST)]
         return max(empty_lists, default="nothing", key=len)
     best = max(groups.values(), key=Counter.total)
     share = best.total() / sum(group.total() for group in groups.values())
-    kind = _wider(set(best))
+    kind = _wider(set(best)).replace(_LONG, "int")
     if share < _ALIKE_AT_LEAST:
         found = ", ".join(f"{n:,} {k}" for k, n in seen.most_common() if k != "nothing")
         raise BadInputError(

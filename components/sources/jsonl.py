@@ -149,6 +149,8 @@ def _parsed(
 
 def _why(line: bytes, error: Exception | None) -> str:
     """Say what is wrong with a line that Arrow refuses."""
+    if json_keys.levels(line) > json_keys.MOST_LEVELS:
+        return f"nested deeper than {json_keys.MOST_LEVELS} levels"
     try:
         value = json.loads(line)
     except ValueError as invalid:

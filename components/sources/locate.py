@@ -8,6 +8,7 @@ from typing import Any
 
 from components.sources import files
 from components.sources.files import File, Pattern
+from recipes.errors import BadInputError
 
 # Keys of a source, beside `path`, that hold a path of their own.
 _PATHS = {
@@ -16,6 +17,8 @@ _PATHS = {
     "graph": ("nodes",),
     "tfds": ("download_dir", "manual_dir"),
 }
+_WHOLE = ("series", "graph")  # no record of theirs can be left out
+_JUDGED = ("eval", "test")
 
 
 @dataclass(frozen=True)
@@ -83,9 +86,16 @@ def locate(data: Mapping[str, Any], folder: Path, *, tfds_dir: Path) -> Located:
       tfds_dir: where TFDS keeps prepared data sets.
 
     Raises:
-      BadInputError: nothing is there.
+      BadInputError: nothing is there, shares would mix a part that is to be judged on
+        with the others, or `max_bad_rows` does not apply.
     """
     kind = _kind(data)
+    if kind in _WHOLE and data.get("max_bad_rows"):
+        raise BadInputError(
+            f"[data] max_bad_rows: expected none with {kind}, whose records need each "
+            f"other: one that cannot be read ends the run. Received: "
+            f"{data['max_bad_rows']}"
+        )
     source = dict(data[kind])
     for key in _PATHS.get(kind, ()):
         if source.get(key):
@@ -94,5 +104,25 @@ def locate(data: Mapping[str, Any], folder: Path, *, tfds_dir: Path) -> Located:
     if kind == "tfds":
         source["data_dir"] = str(tfds_dir)
         return Located({**data, kind: source})
+    _check_parts(source["path"], data.get("splits") or {})
     patterns = files.resolve(source["path"], data.get("spans"), folder)
     return Located({**data, kind: source}, tuple(patterns))
+
+
+def _check_parts(
+    path: str | Mapping[str, str], splits: Mapping[str, int | str]
+) -> None:
+    """Refuse shares of all parts together where one is called like a split.
+
+    Raises:
+      BadInputError: what is called `test` would be trained on.
+    """
+    shares = [share for share in splits.values() if isinstance(share, int)]
+    parts = () if isinstance(path, str) else path
+    judged = [part for part in _JUDGED if part in parts]
+    if shares and judged:
+        raise BadInputError(
+            f"[data] splits: shares are of all parts together, so {judged[0]!r} would "
+            'be trained on. Expected parts by name, such as splits: {train: "train'
+            '[:90%]", eval: "train[90%:]", test: test}'
+        )

@@ -7,14 +7,12 @@ A mask belongs to the image of the same file name; of several, to the one whose 
 are named most alike.
 """
 
-import io
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 from typing import Any
 
 import pyarrow as pa
-from PIL import Image
 
 from components.sources import (
     BadRow,
@@ -95,7 +93,7 @@ class _Records:
         try:
             data = small_files.read_whole(path, images.LARGEST_BYTES)
             encoded, notes = images.usable(data)
-            with Image.open(io.BytesIO(encoded)) as opened:
+            with images.opened(encoded) as opened:
                 width, height = opened.size
             try:
                 data = small_files.read_whole(mask_path, images.LARGEST_BYTES)

@@ -98,6 +98,9 @@ def _flat(column: pa.Array) -> pa.Array:
     if pa.types.is_time(column.type):
         whole = column.cast(pa.time32("s"), safe=False)  # as for times with a date
         return whole.cast(pa.string())
+    if is_list(column.type) and pa.types.is_time(column.type.value_type):
+        whole = column.cast(pa.large_list(pa.time32("s")), safe=False)
+        return whole.cast(pa.large_list(pa.string()))
     return column
 
 

@@ -169,15 +169,11 @@ def _batch(table: pa.RecordBatch, names: list[str]) -> Batch:
     reasons: dict[int, str] = {}
     for name, column in zip(table.schema.names, table.columns, strict=True):
         if nested.is_list(column.type):
-            mask, why = nested.null_inside(column), "a list holds null"
-        elif pa.types.is_uint64(column.type):
-            above = pc.greater(column, pa.scalar(2**63 - 1, pa.uint64()))
-            mask = pc.fill_null(above, False).to_numpy(zero_copy_only=False)
-            why = "a number above 64 bits with a sign"
-        else:
-            continue
-        for index in np.flatnonzero(mask).tolist():
-            reasons.setdefault(index, f"{name}: {why}")
+            for index in np.flatnonzero(nested.null_inside(column)).tolist():
+                reasons.setdefault(index, f"{name}: a list holds null")
+        for index in _above(column):
+            why = f"{name}: a number above 64 bits with a sign"
+            reasons.setdefault(index, why)
     if not reasons:
         return Batch(names=names, table=table)
     keep = np.setdiff1d(np.arange(len(names)), list(reasons))
@@ -186,3 +182,16 @@ def _batch(table: pa.RecordBatch, names: list[str]) -> Batch:
         table=table.take(pa.array(keep)),
         bad=tuple(BadRow(names[i], why) for i, why in sorted(reasons.items())),
     )
+
+
+def _above(column: pa.Array) -> list[int]:
+    """Return the rows with a number that needs the 64th bit for its size."""
+    rows = np.arange(len(column))
+    if nested.is_list(column.type):
+        rows = pc.list_parent_indices(column).to_numpy(zero_copy_only=False)
+        column = pc.list_flatten(column)
+    if not pa.types.is_uint64(column.type):
+        return []
+    above = pc.greater(column, pa.scalar(2**63 - 1, pa.uint64()))
+    mask = pc.fill_null(above, False).to_numpy(zero_copy_only=False)
+    return sorted({*rows[mask].tolist()})

@@ -3,6 +3,8 @@
 import re
 from dataclasses import dataclass
 
+from recipes.errors import BadInputError
+
 _MAGIC = re.compile(r"[*?\[]")
 
 
@@ -43,7 +45,11 @@ def fixed_folder(text: str) -> str:
 
 
 def to_regex(pattern: str) -> str:
-    """Return the regular expression of a pattern, to be matched in full."""
+    """Return the regular expression of a pattern, to be matched in full.
+
+    Raises:
+      BadInputError: a range of characters runs backwards.
+    """
     found = []
     for token in re.findall(r"\*\*/|\*\*|\*|\?|\[!?\]?[^\]/]*\]|.", pattern, re.DOTALL):
         if token == "**/":
@@ -71,4 +77,12 @@ def is_hidden(relative: str) -> bool:
 def _one_of(characters: str) -> str:
     negated = characters.startswith("!")
     inside = re.sub(r"([\\\[\]^&~|])", r"\\\1", characters[negated:])
-    return f"[{'^/' if negated else ''}{inside}]"
+    expression = f"[{'^/' if negated else ''}{inside}]"
+    try:
+        re.compile(expression)
+    except re.error as error:
+        raise BadInputError(
+            f"[data] path: expected characters such as [a-z]. Received: "
+            f"[{characters}]: {error}"
+        ) from error
+    return expression

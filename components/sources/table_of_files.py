@@ -6,7 +6,15 @@ from typing import Any
 
 import pyarrow as pa
 
-from components.sources import BadRow, Batch, Piece, csv, files, small_files
+from components.sources import (
+    BadRow,
+    Batch,
+    Piece,
+    csv,
+    csv_layout,
+    files,
+    small_files,
+)
 from recipes.data import Csv
 from recipes.errors import BadInputError
 
@@ -30,11 +38,10 @@ def pieces(
       BadInputError: the table cannot be read, lacks the column, has a column of a
         reserved name, or names none of the files.
     """
-    batches = _read(source, splits)
+    batches = _read(source, splits, reserved)
     table = pa.Table.from_batches([batch.table for batch in batches])
     where = [name for batch in batches for name in batch.names]
     bad = [row for batch in batches for row in batch.bad]
-    _check_columns(table, source, reserved)
     named = _by_name(found)
     column = table.column(source["file_column"]).to_pylist()
     chosen: list[tuple[int, files.File]] = []
@@ -68,19 +75,24 @@ def bad_rows(piece: Piece) -> tuple[BadRow, ...]:
     return tuple(BadRow(*values) for values in piece.options.get("bad", ()))
 
 
-def _read(source: Mapping[str, Any], splits: Mapping[str, int | str]) -> list[Batch]:
+def _read(
+    source: Mapping[str, Any],
+    splits: Mapping[str, int | str],
+    reserved: Sequence[str],
+) -> list[Batch]:
     # Text, whatever it looks like: `007` is the name of another file than `7`.
     types = {source["file_column"]: "text"}
     options = Csv(path=source["table"], types=types).model_dump(mode="json")
     listed = files.list_files([files.Pattern(source["table"])])
+    layout = csv_layout.layouts(options, listed)[0]
+    _check_columns(layout.names, source, reserved)
     pieces = csv.pieces(options, listed, splits)
     return [batch for piece in pieces for batch in csv.read(piece)]
 
 
 def _check_columns(
-    table: pa.Table, source: Mapping[str, Any], reserved: Sequence[str]
+    columns: Sequence[str], source: Mapping[str, Any], reserved: Sequence[str]
 ) -> None:
-    columns = table.column_names
     if source["file_column"] not in columns:
         raise BadInputError(
             f"{source['table']}: no column {source['file_column']!r}. Expected "

@@ -114,7 +114,8 @@ class _Texts:
         return ""
 
     def is_full(self) -> bool:
-        return len(self.names) >= BATCH_ROWS or self.size_bytes >= BATCH_BYTES
+        told = len(self.names) + len(self.bad) + len(self.notes)
+        return told >= BATCH_ROWS or self.size_bytes >= BATCH_BYTES
 
     def batch(self) -> Batch:
         # As binary first: the cast checks in C++ that it is UTF-8.

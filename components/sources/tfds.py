@@ -32,7 +32,7 @@ from recipes.errors import BadInputError, MissingError
 
 SUFFIXES = ()
 
-_BATCH_ROWS = 1024  # TFDS tells only the size of whole splits
+_BATCH_ROWS = 1024
 _DOWNLOAD_RETRIES = 2
 _SAID = 300  # characters of an error of TFDS
 _NOT_PREPARED = (
@@ -105,7 +105,9 @@ def read(piece: Piece) -> Iterator[Batch]:
     options = piece.options
     number = options["first"]
     records = tf.data.TFRecordDataset(piece.path, buffer_size=BATCH_BYTES)
-    records = records.skip(options["skip"]).take(options["take"]).batch(_BATCH_ROWS)
+    records = (
+        records.skip(options["skip"]).take(options["take"]).batch(options["batch_rows"])
+    )
     for values in records.as_numpy_iterator():
         rows = values.tolist()
         names = [f"{options['name']}[{i}]" for i in range(number, number + len(rows))]
@@ -267,9 +269,16 @@ def _piece(
         "skip": shard.skip,
         "take": shard.take,
         "split": split,
+        "batch_rows": _batch_rows(info),
     }
     size = math.ceil(info.num_bytes * shard.take / max(info.num_examples, 1))
     return Piece(shard.path, "", size, options)
+
+
+def _batch_rows(info: tfds.core.SplitInfo) -> int:
+    """Return how many records are about BATCH_BYTES: TFDS tells the size of all."""
+    fitting = BATCH_BYTES * info.num_examples // max(info.num_bytes, 1)
+    return max(1, min(_BATCH_ROWS, fitting))
 
 
 def _one_line(error: BaseException) -> str:

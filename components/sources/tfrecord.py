@@ -27,6 +27,7 @@ SUFFIXES = ()  # such files are called anything
 
 _HEADER = struct.Struct("<QI")  # length, its checksum
 _FOOTER = struct.Struct("<I")  # checksum of the record
+_LARGEST_BYTES = 2 << 30
 _STEPS = "##SEQUENCE##"  # the column that the decoder makes of feature lists
 
 
@@ -101,6 +102,11 @@ def _record(file: BinaryIO, header: bytes, where: str) -> bytes:
         raise BadInputError(
             f"{where}: its length has a wrong checksum. The file is damaged, is no "
             "TFRecord, or is compressed but not called .gz."
+        )
+    if length > _LARGEST_BYTES:
+        raise BadInputError(
+            f"{where}: it declares {length:,} bytes. Expected at most 2 GB, as a "
+            "message holds."
         )
     record = file.read(length)
     footer = file.read(_FOOTER.size)

@@ -16,6 +16,9 @@ MARK = "\ufdd0"
 CHUNK_BYTES = 1 << 20
 LONGEST_LINE_BYTES = 16 << 20  # lines above are not kept together: no reader takes them
 
+# Python's names for notations, some of which yield halves of characters.
+_NO_CHARSETS = ("idna", "punycode", "raw-unicode-escape", "unicode-escape", "utf-7")
+
 _LINE_END = re.compile(rb"\r\n|\r|\n")
 _BLANKS = re.compile(rb"[ \t]+")
 _BLANKS_OR_QUOTED = re.compile(rb'"[^"]*"|[ \t]+')
@@ -87,13 +90,16 @@ def check_encoding(encoding: str) -> None:
     Raises:
       BadInputError: it is named.
     """
+    refusal = BadInputError(
+        f"[data] encoding: expected one that Python knows, such as utf-8, utf-16, "
+        f"latin-1 or cp1252. Received: {encoding!r}"
+    )
     try:
         "".encode(encoding)
-    except LookupError as error:
-        raise BadInputError(
-            f"[data] encoding: expected one that Python knows, such as utf-8, utf-16, "
-            f"latin-1 or cp1252. Received: {encoding!r}"
-        ) from error
+    except (LookupError, ValueError) as error:
+        raise refusal from error
+    if codecs.lookup(encoding).name in _NO_CHARSETS:
+        raise refusal
 
 
 def is_utf8(encoding: str) -> bool:

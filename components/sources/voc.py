@@ -9,13 +9,11 @@ or where `path` itself has parts, every annotated image is read, whatever lists 
 """
 
 import contextlib
-import io
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pyarrow as pa
-from PIL import Image
 
 from components.sources import (
     BadRow,
@@ -112,7 +110,7 @@ class _Records:
         told = _parse(annotation)
         data = small_files.read_whole(path, images.LARGEST_BYTES)
         encoded, notes = images.usable(data)
-        with Image.open(io.BytesIO(encoded)) as image:
+        with images.opened(encoded) as image:
             width, height = image.size
         if told.height and told.width and (told.height, told.width) != (height, width):
             raise ValueError(

@@ -7,6 +7,7 @@ import numpy as np
 
 PCM, FLOAT, EXTENSIBLE = 1, 3, 0xFFFE
 _FORMATS = {6: "A-law", 7: "mu-law", 0x11: "ADPCM", 2: "ADPCM", 0x55: "MP3"}
+_FORMAT = struct.Struct("<HHIIHH")
 _HEADER = struct.Struct("<4sI4s4sIHHIIHH4sI")  # of a plain WAV: 44 bytes
 
 
@@ -43,7 +44,7 @@ def parse(data: bytes) -> Wav:
     if len(data) < 12 or data[:4] != b"RIFF" or data[8:12] != b"WAVE":
         raise ValueError("not a WAV file: it does not begin with RIFF and WAVE")
     chunks = _chunks(data)
-    if b"fmt " not in chunks or chunks[b"fmt "][1] < 16:
+    if b"fmt " not in chunks:
         raise ValueError("the WAV has no format chunk")
     if b"data" not in chunks:
         raise ValueError("the WAV has no samples")
@@ -70,7 +71,7 @@ def head(data: bytes) -> int:
     if data[:4] != b"RIFF" or data[8:12] != b"WAVE":
         raise ValueError("not a WAV file")
     chunks = _chunks(data)
-    if b"fmt " not in chunks or sum(chunks[b"fmt "]) > len(data):
+    if b"fmt " not in chunks:
         raise ValueError("no format chunk near the beginning")
     return _format(data, *chunks[b"fmt "])[2]
 
@@ -111,9 +112,9 @@ def _chunks(data: bytes) -> dict[bytes, tuple[int, int]]:
 
 
 def _format(data: bytes, start: int, size: int) -> tuple[bool, int, int, int]:
-    coding, channels, sample_rate, _, _, bits = struct.unpack_from(
-        "<HHIIHH", data, start
-    )
+    if size < _FORMAT.size or start + size > len(data):
+        raise ValueError("the WAV has no whole format chunk")
+    coding, channels, sample_rate, _, _, bits = _FORMAT.unpack_from(data, start)
     if coding == EXTENSIBLE and size >= 26:
         (coding,) = struct.unpack_from("<H", data, start + 24)
     widths = {PCM: (8, 16, 24, 32), FLOAT: (32, 64)}
@@ -143,9 +144,16 @@ def _check_size(declared: int, there: int, frame_bytes: int) -> None:
 
 
 def _is_plain(data: bytes, chunks: dict[bytes, tuple[int, int]]) -> bool:
-    """Whether it is the one layout that every reader knows: 44 bytes, then samples."""
+    """Whether it is the one layout that every reader knows: 44 bytes, then samples.
+
+    `tf.audio.decode_wav` also refuses sizes and rates in bytes that do not fit.
+    """
     start, size = chunks[b"data"]
-    return start == 44 and chunks[b"fmt "] == (20, 16) and start + size == len(data)
+    layout = (start, start + size, chunks[b"fmt "])
+    if layout != (_HEADER.size, len(data), (20, 16)):
+        return False
+    _, channels, rate, bytes_a_second, frame_bytes, bits = _FORMAT.unpack_from(data, 20)
+    return frame_bytes == channels * bits // 8 and bytes_a_second == rate * frame_bytes
 
 
 def _samples(body: bytes, wav: Wav) -> np.ndarray:

@@ -181,13 +181,8 @@ def raw_column(dtype, values):
     return tf.constant(missing, tf.float64 if dtype == tf.int64 else dtype)
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "audio",
-        *(pytest.param(n, marks=pytest.mark.slow) for n in KINDS if n != "audio"),
-    ],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", KINDS)
 def test_every_kind_is_answered_alike_in_every_form(name, tmp_path):
     """Examples, raw tensors, and the model on rows transformed offline."""
     transformed, raw = kind_of_rows(name, tmp_path)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from PIL import Image
+from scipy import sparse
 from sklearn.datasets import load_digits
 
 from components import label_audit
@@ -105,6 +106,40 @@ def test_where_there_is_nothing_to_judge_that_is_said(records, why, table, tmp_p
     uri = examples(tmp_path, train=records)
     got = label_audit.audit(uri, graph_of(table), table.section)
     assert got == {"applicable": False, "why": why}
+
+
+@pytest.mark.parametrize("few", [1, 2])
+def test_a_class_of_too_few_to_learn_from_is_not_judged(few, table, tmp_path):
+    tips = [5.0] * few + [0.5] * 60
+    records = [example(tip=tip, fare=10.0, speed=1.0) for tip in tips]
+    got = label_audit.audit(
+        examples(tmp_path, train=records), graph_of(table), table.section
+    )
+    why = "all classes but one have fewer than 3 records"
+    assert got == {"applicable": False, "why": why}
+
+
+@pytest.mark.parametrize("width", [2, 50, 65, 200])
+def test_a_vocabulary_of_any_size_is_reduced(width):
+    counts = sparse.random(100, width, 0.3, format="csr", random_state=0)
+    reduce = label_audit._reduction([counts[:60], counts[60:]], is_table=False)
+    got = reduce(counts)
+    assert got.shape == (100, min(width, label_audit.MAX_COMPONENTS))
+    assert got.dtype == np.float32
+    assert np.isfinite(got).all()
+
+
+@pytest.mark.parametrize(
+    ("keys", "want"),
+    [
+        ({"image": {"shape": (224, 224, 3)}}, 5_000),  # seen as 32x32x3
+        ({"audio": {"sample_rate": 16_000, "seconds": 10, "output": "samples"}}, 125),
+    ],
+)
+def test_components_are_learned_from_as_many_records_as_memory_allows(keys, want):
+    label = {"feature": "label", "above": 0.5}
+    section = Transform.model_validate({"label": label, **keys}).model_dump(mode="json")
+    assert label_audit._sample_size(section) == want
 
 
 def test_it_can_be_turned_off():

@@ -89,18 +89,31 @@ def test_objects_are_framed_and_their_numbers_left_out():
     [
         b"\x89PNG\r\n\x1a\n" + b"\0" * 40,
         b"\xff\xd8\xff" + b"\0" * 40,
-        b"GIF89a",
+        b"GIF89a\0\1",
         png(np.zeros((64, 64), np.uint8))[:60],
         png(np.zeros((2, 2), np.uint8)).replace(  # a header that declares 10 GB
             b"IHDR\0\0\0\2\0\0\0\2", b"IHDR\0\1\x86\xa0\0\1\x86\xa0"
         ),
-        b"RIFF0000WAVE",
+        b"RIFF\0\0\0\0WAVE",
     ],
 )
 def test_a_broken_picture_or_sound_is_named_and_the_rest_shown(data):
     shown = page_records.shown({"it": [data], "label": [b"cat"]})
     assert re.search(r'<span class="bad">no (picture|sound): .+?</span>', shown)
     assert "<b>label</b> cat" in shown
+
+
+@pytest.mark.parametrize("text", ["BMW 320", "GIF89a", "RIFF raff", "RIFF ä, WAVE"])
+def test_a_text_that_begins_like_a_picture_or_sound_is_a_text(text):
+    shown = page_records.shown({"make": [text.encode()]})
+    assert shown == f"<figure><figcaption><b>make</b> {text}</figcaption></figure>"
+
+
+def test_a_bitmap_is_a_picture():
+    packed = io.BytesIO()
+    Image.new("RGB", (200, 100)).save(packed, "BMP")
+    (shown,) = decoded(page_records.shown({"image": [packed.getvalue()]}))
+    assert shown.shape == (60, 120, 3)
 
 
 def test_sounds_can_be_played_for_as_long_as_the_page_stays_small():
@@ -142,6 +155,17 @@ def test_a_histogram_has_areas_that_are_shares():
 def test_a_histogram_of_one_value_can_be_seen():
     drawn = charts.histogram({"train": [(3, 3, 1.0)]}, "x")
     assert points(drawn)["train"] == [(0, 60), (0, 0), (260, 0), (260, 60)]
+    assert "<title>histogram of x, 3 to 3</title>" in drawn
+
+
+@pytest.mark.parametrize("step", [0, 256])  # 256: to the next double
+def test_a_histogram_of_large_values_has_a_bar_of_each(step):
+    low = 1.7e18
+    bars = [(low, low, 0.5), (low + step, low + step, 0.5)]
+    drawn = charts.histogram({"train": bars[: 1 + bool(step)]}, "nanoseconds")
+    top = [x for x, y in points(drawn)["train"] if y == 0]
+    want = [0, 5.1, 254.9, 260] if step else [0, 260]  # 1/50 of the axis, widened
+    assert top == want
 
 
 def test_bars_are_as_high_as_their_shares():

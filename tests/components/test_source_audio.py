@@ -132,6 +132,23 @@ def test_a_file_that_cannot_be_used_is_left_out_and_named(tmp_path, data, why):
     assert batch.table.column("label").to_pylist() == ["a"]
 
 
+@pytest.mark.parametrize(("at", "form"), [(28, "<I"), (32, "<H")])
+def test_rates_in_bytes_that_do_not_fit_are_written_anew(at, form):
+    good = riff(RAMP.tobytes())
+    data = bytearray(good)
+    struct.pack_into(form, data, at, 7)
+    assert audio.usable(bytes(data), 8000) == (good, "WAV header written anew")
+
+
+def test_a_format_chunk_that_is_too_short_is_told():
+    short = b"RIFF\0\0\0\0WAVEfmt \x04\0\0\0abcd"
+    cut = b"RIFF\0\0\0\0WAVEdata\x02\0\0\0abfmt \x10\0\0\0ab"
+    with pytest.raises(ValueError, match="no whole format chunk"):
+        wav.head(short)
+    with pytest.raises(ValueError, match="no whole format chunk"):
+        wav.parse(cut)
+
+
 def test_a_header_cut_anywhere_is_no_record_and_no_crash():
     data = riff(RAMP.tobytes(), extra=b"LIST\x04\0\0\0abcd")
     for length in range(len(data)):

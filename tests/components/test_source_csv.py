@@ -203,6 +203,51 @@ def test_whole_numbers_beyond_64_bits_stay_text(write):
     assert len(rows[1]["id"]) == 5000
 
 
+def test_faults_are_few_or_many_among_all_cells_not_those_of_some_blocks(
+    write, monkeypatch
+):
+    monkeypatch.setattr(csv, "HEAD_BYTES", 1000)
+    monkeypatch.setattr(delimited, "BLOCK_BYTES", 500)
+    lines = [f"{i}\n" for i in range(1, 2000)]
+    lines += [f"{i}\n" if i % 4 else "oops\n" for i in range(1, 200)]
+    (piece,) = pieces(write("n\n" + "".join(lines)))
+    assert piece.options["kinds"] == {"n": "int"}  # 2% of all cells are none
+
+
+def test_numbers_with_zeros_before_them_are_codes(write, monkeypatch):
+    path = write("zip,n,x\n01000,0,0.5\n20000,10,-0\n")
+    rows, _, _, notes = read(path)
+    assert rows[0] == {"zip": "01000", "n": 0, "x": 0.5}
+    assert "zip: text, because 1 of its cells begin with a zero" in str(notes)
+    assert read(path, types={"zip": "int"})[0][0]["zip"] == 1000
+    monkeypatch.setattr(csv, "HEAD_BYTES", 1000)
+    monkeypatch.setattr(delimited, "BLOCK_BYTES", 500)
+    late = write("zip\n" + "".join(f"{i}\n" for i in range(1000, 3000)) + "01000\n")
+    assert pieces(late)[0].options["kinds"] == {"zip": "text"}
+
+
+def test_blanks_around_cells_do_not_hide_that_they_are_missing(write):
+    lines = [f"{i}, {'?' if i % 5 == 0 else i}, x\n" for i in range(1, 50)]
+    rows, _, bad, _ = read(write("a, b, c\n" + "".join(lines)), missing=("", "?"))
+    assert not bad
+    assert [row["b"] for row in rows[:5]] == [1, 2, 3, 4, None]
+
+
+def test_many_ragged_rows_come_some_at_a_time(write, monkeypatch):
+    monkeypatch.setattr(delimited, "BATCH_ROWS", 10)
+    path = write("a,b\n" + "1,2\n" * 300 + "1,2,3\n" * 95 + "4,5\n")
+    batches = [b for piece in pieces(path) for b in csv.read(piece)]
+    assert max(len(b.bad) for b in batches) == 10
+    assert [row.where for b in batches for row in b.bad] == [
+        f"a.csv row {i}" for i in range(301, 396)
+    ]
+    assert batches[-1].names[-1] == "a.csv row 396"
+    monkeypatch.setattr(delimited, "BLOCK_BYTES", 200)
+    again = [b for piece in pieces(path) for b in csv.read(piece)]
+    assert [r for b in again for r in b.bad] == [r for b in batches for r in b.bad]
+    assert again[-1].names[-1] == "a.csv row 396"
+
+
 def test_cells_that_do_not_fit_a_type_given_are_bad_rows(write):
     path = write("a,b\n+7, 1\n9223372036854775808,2\nx,y\n1.5,3\n-9,4\n")
     rows, _, bad, _ = read(path, types={"a": "int", "b": "int"})
@@ -301,6 +346,12 @@ def test_encodings_are_read_alike(write, encoding):
     assert rows[0] == {"id": 1, "größe": "übel"}
     if encoding == "utf-8-sig":  # a mark needs no option
         assert read(write(text.encode(encoding)))[0] == rows
+
+
+@pytest.mark.parametrize("encoding", ["undefined", "unicode_escape", "utf-7", "a\0"])
+def test_notations_are_no_encodings(write, encoding):
+    with pytest.raises(BadInputError, match="encoding: expected one that Python knows"):
+        read(write("a,b\n\\ud800,2\n"), encoding=encoding)
 
 
 def test_a_row_in_another_encoding_is_bad_and_says_what_to_try(write):

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from components.sources import files, graph, graph_sampling
+from components.sources import files, graph, graph_npz, graph_sampling
 from recipes.errors import BadInputError
 
 DATA = Path(__file__).parents[3] / "shared/data/cora/cora.npz"
@@ -57,6 +57,18 @@ def test_a_full_sample_is_the_neighbourhood_made_by_hand(tmp_path):
         "node_features": [2.0, 3.0, 0.0, 1.0, 6.0, 7.0, 4.0, 5.0, 8.0, 9.0],
     }
     assert list(examples[""]) == [0, 1, 2, 3, 4, 5]
+
+
+def test_only_arrays_of_the_graph_are_read_and_their_size_is_bounded(
+    tmp_path, monkeypatch
+):
+    arrays = {"labels": [0, 1], "features": [[1.0], [2.0]], "junk": np.zeros(10_000)}
+    path = save(tmp_path / "g.npz", edges=[[0, 1]], **arrays)
+    monkeypatch.setattr(graph_npz, "LARGEST_BYTES", 2000)
+    assert sum(map(len, read(path)[0].values())) == 2
+    monkeypatch.setattr(graph_npz, "LARGEST_BYTES", 200)
+    with pytest.raises(BadInputError, match="expected arrays of at most"):
+        read(path)
 
 
 def test_an_isolated_node_has_itself(tmp_path):

@@ -165,6 +165,12 @@ def test_an_image_cut_anywhere_is_bad_or_readable(kind):
         assert decoded(kept).shape == (5, 7, 3), length
 
 
+def test_formats_that_run_programs_are_no_images(monkeypatch):
+    eps = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\n"
+    with pytest.raises(ValueError, match="unknown format"):
+        images.usable(eps + b"showpage\n%%EOF\n")
+
+
 def test_an_image_larger_than_the_limit_is_left_out(tmp_path, monkeypatch):
     monkeypatch.setattr(images, "LARGEST_BYTES", 1000)
     write(tmp_path, **{"a/1.jpg": JPEG, "a/2.png": encoded(RGB)})

@@ -4,6 +4,7 @@ import datetime
 import decimal
 import gzip
 import json
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ import pytest
 import tensorflow as tf
 
 from components import records
-from components.sources import files, jsonl, parquet, tfrecord
+from components.sources import files, json_keys, jsonl, parquet, tfrecord
 from recipes.errors import BadInputError
 from tests.components.records import example
 
@@ -114,6 +115,22 @@ def test_rows_of_parquet_that_fit_no_feature_are_bad(tmp_path):
         ("a.parquet row 2", "a: a number above 64 bits with a sign"),
         ("a.parquet row 3", "b: a list holds null"),
     ]
+
+
+def test_lists_of_times_are_texts_and_lists_of_large_numbers_bad(tmp_path):
+    table = {
+        "at": pa.array([[datetime.time(1, 2)], None, []], pa.list_(pa.time64("us"))),
+        "n": pa.array([[1], [1, 2**64 - 1], [2]], pa.list_(pa.uint64())),
+    }
+    read = batches(parquet, write_parquet(tmp_path / "a.parquet", table), columns=None)
+    assert rows(read) == [{"at": ["01:02:00"], "n": [1]}, {"at": [], "n": [2]}]
+    (row,) = bad(read)
+    assert (row.where, row.why) == (
+        "a.parquet row 2",
+        "n: a number above 64 bits with a sign",
+    )
+    encoded = tf.train.Example.FromString(records.encode(read[0].table)[0])
+    assert encoded.features.feature["at"].bytes_list.value == [b"01:02:00"]
 
 
 def test_row_groups_are_spread_over_pieces(tmp_path, monkeypatch):
@@ -245,6 +262,54 @@ def test_lines_without_a_form_are_refused(tmp_path, lines, message):
         batches(jsonl, write_lines(tmp_path / "a.jsonl", *lines))
 
 
+@pytest.mark.parametrize("deep", ['{"a":' * 20_000 + "1" + "}" * 20_000, "[" * 99_999])
+def test_a_line_nested_too_deep_is_bad(tmp_path, deep):
+    path = write_lines(tmp_path / "a.jsonl", *['{"a": 1}'] * 30, deep, '{"a": 2}')
+    read = batches(jsonl, path)
+    assert [(row.where, row.why) for row in bad(read)] == [
+        ("a.jsonl line 31", "nested deeper than 64 levels")
+    ]
+    assert rows(read)[-1] == {"a": 2}
+
+
+@pytest.mark.parametrize(
+    ("text", "want"),
+    [
+        (b"", 0),
+        (b'{"a": [[1], {"b": 2}]}\n{"c": []}', 3),
+        (rb'{"{[[\"{\\": [1], "}": {"[": 1}}', 2),
+        (b'{"a":\n' * 70, 70),
+        (b'{"}": ' * 70, 70),
+    ],
+)
+def test_levels_are_those_outside_of_texts(text, want):
+    assert json_keys.levels(text) == want
+
+
+def test_lines_left_open_do_not_nest_without_end(tmp_path):
+    path = write_lines(tmp_path / "a.jsonl", *['{"a": 1}'] * 30, *['{"b":'] * 300)
+    assert len(bad(batches(jsonl, path))) == 300
+
+
+def test_whole_numbers_beyond_64_bits_are_bad_not_rounded(tmp_path):
+    large = [f'{{"id": {2**63 - 1}, "l": [{i}]}}' for i in range(30)]
+    path = write_lines(tmp_path / "a.jsonl", *large, '{"id": 18446744073709551615}')
+    read = batches(jsonl, path)
+    assert {row["id"] for row in rows(read)} == {2**63 - 1}
+    assert bad(read)[0].why == "expected int64, received '18446744073709551615'"
+    write_lines(path, '{"l": [1]}', '{"l": [18446744073709551614]}')
+    assert [row.where for row in bad(batches(jsonl, path))] == ["a.jsonl line 2"]
+
+
+def test_large_numbers_among_fractions_are_floats(tmp_path):
+    path = write_lines(
+        tmp_path / "a.jsonl", '{"x": 36893488147419103232}', '{"x": 0.5}'
+    )
+    assert [row["x"] for row in rows(batches(jsonl, path))] == [2.0**65, 0.5]
+    write_lines(path, '{"x": 1e30}')
+    assert rows(batches(jsonl, path)) == [{"x": 1e30}]
+
+
 def test_keys_are_those_of_all_files(tmp_path):
     write_lines(tmp_path / "1.jsonl", '{"a": 1}')
     (tmp_path / "2.jsonl.gz").write_bytes(gzip.compress(b'{"b": "x"}\n'))
@@ -319,6 +384,15 @@ def test_damaged_records_are_refused_by_name(tmp_path, damage, message):
     path.write_bytes(damage(path.read_bytes()))
     with pytest.raises(BadInputError, match=rf"a\.tfrecord: .*{message}"):
         batches(tfrecord, path, sequence=False)
+
+
+@pytest.mark.parametrize("length", [3 << 30, 2**63 + 5])
+def test_a_record_that_declares_more_than_a_message_holds_is_refused(tmp_path, length):
+    header = struct.pack("<Q", length)
+    masked = struct.pack("<I", tfrecord._masked(header))
+    (tmp_path / "a").write_bytes(header + masked + b"abc")
+    with pytest.raises(BadInputError, match="record 1: it declares .* at most 2 GB"):
+        batches(tfrecord, tmp_path / "a", sequence=False)
 
 
 def sequence(context, **lists):

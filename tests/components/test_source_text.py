@@ -139,6 +139,15 @@ def test_batches_are_bounded_and_hold_everything_once(tmp_path):
     assert batches[-1].names[-1] == "a.txt line 40000"
 
 
+def test_lines_left_out_come_some_at_a_time(tmp_path, monkeypatch):
+    monkeypatch.setattr(text, "BATCH_ROWS", 10)
+    (tmp_path / "a.txt").write_bytes(b"caf\xe9\n" * 25 + b"\n" * 25 + b"last")
+    batches = read(tmp_path / "a.txt")
+    assert max(len(b.bad) + len(b.notes) for b in batches) == 10
+    assert sum(len(b.bad) for b in batches) == sum(len(b.notes) for b in batches) == 25
+    assert texts(batches) == ["last"]
+
+
 def test_many_small_files_are_read_some_at_a_time(tmp_path):
     for i in range(300):
         (tmp_path / f"{i:03}").write_text(str(i))

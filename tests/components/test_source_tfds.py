@@ -104,6 +104,14 @@ def test_digits_are_the_1797_scans_of_scikit_learn(digits, folder):
     assert batches[-1].names[-1] == "digits train[1796]"
 
 
+def test_batches_hold_about_so_many_bytes(digits, folder, monkeypatch):
+    monkeypatch.setattr(tfds, "BATCH_BYTES", 20_000)
+    batches = read(source("digits", folder))
+    assert by_split(batches) == {None: 1797}
+    assert max(sum(map(len, batch.records)) for batch in batches) < 25_000
+    assert len(batches) > 5
+
+
 def test_digits_are_grey_values_of_the_whole_range(digits):
     scans = digits.as_dataset("train").as_numpy_iterator()
     images = np.stack([scan["image"] for scan in scans])

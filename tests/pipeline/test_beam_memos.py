@@ -120,6 +120,7 @@ def test_options_do_not_share_values_with_other_options():
     assert two.view_as(WorkerOptions).num_workers is None
 
 
+@pytest.mark.slow  # collects all garbage, of TensorFlow's modules too
 @pytest.mark.usefixtures("memos")
 def test_options_are_not_kept_alive():
     options = PipelineOptions([])
