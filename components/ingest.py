@@ -309,7 +309,8 @@ def _check(summary: Summary, located: Located) -> None:
     if share <= limit:
         return
     shown = "; ".join(
-        f"{row.where}: {row.why}" + (f" ({row.text[:60]!r})" if row.text else "")
+        f"{row.where}: {row.why.rstrip('.')}"
+        + (f" ({row.text[:60]!r})" if row.text else "")
         for row in summary.bad_samples[:3]
     )
     more = f"; and {summary.bad_rows - 3} more" if summary.bad_rows > 3 else ""

@@ -73,8 +73,8 @@ def judge(statistics: str, anomalies: str, leaks: Mapping[str, Any]) -> dict[str
         for split, report in found.items()
         if split != "serving"
     }
-    lines = [*anomaly_reports.list_anomalies(found), *empty_classes(counts)]
-    check(lines, leaks["refusals"])
+    anomalous = anomaly_reports.list_anomalies(found)
+    check(anomalous, leaks["refusals"], empty_classes(counts))
     hints = [*class_hints(counts), *leaks["warnings"]]
     for hint in hints:
         logger.info("hint: %s", hint)
@@ -96,20 +96,23 @@ def check_splits(counts: Mapping[str, int]) -> None:
         )
 
 
-def check(anomalies: Sequence[str], leaks: Sequence[str]) -> None:
+def check(
+    anomalies: Sequence[str], leaks: Sequence[str], classes: Sequence[str] = ()
+) -> None:
     """Refuse data of which anything is wrong.
 
     Raises:
       RefusedError: what is wrong, a line each, and what to do about it.
     """
-    found = [*anomalies, *leaks]
+    found = [*anomalies, *leaks, *classes]
     if not found:
         return
     count = f"{len(found)} findings" if len(found) > 1 else "1 finding"
     lines = [f"the data were refused, {count}:", *found[:SHOWN]]
     if len(found) > SHOWN:
         lines.append(f"and {len(found) - SHOWN} more")
-    lines.append("Mend the data; or, if they are right:")
+    if anomalies or leaks:
+        lines.append("Mend the data; or, if they are right:")
     moved = [line for line in anomalies if "Jensen-Shannon" in line]
     if len(moved) < len(anomalies):
         lines.append("`./strata schema diff` and `accept`")

@@ -28,6 +28,8 @@ from recipes.transform import Transform
 from recipes.validation import Leakage, Validation
 from tests.components.sections import section
 
+pytestmark = pytest.mark.slow  # real statistics first
+
 DATA = Path(__file__).parents[3] / "shared/data"
 EVIL = "<script>alert(1)</script>"
 ESCAPED = "&lt;script&gt;alert(1)&lt;/script&gt;"

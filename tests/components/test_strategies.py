@@ -48,6 +48,7 @@ def test_without_a_gpu_it_says_how_to_mirror_on_cpus():
 
 
 @without_gpu
+@pytest.mark.slow
 def test_two_logical_cpus_are_two_replicas_in_sync():
     done = subprocess.run(
         [sys.executable, "-c", MIRRORED],
