@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from components.sources import feature_name, images
+from components.sources import images
 from recipes.errors import BadInputError
 
 FEW_VALUES = 10  # a whole number of so few values is a code
@@ -62,7 +62,7 @@ def choose(features: pd.DataFrame) -> Features:
     """
     found = Features()
     kinds = {
-        name: kind(features[name]) if feature_name(name) == name else "misnamed"
+        name: "answer" if name.startswith("label") else kind(features[name])
         for name in features
     }
     for whole, choose_whole in (("image", _image), ("audio", _audio)):
@@ -180,7 +180,7 @@ def _number(found: Features, name: str, present: pd.Series) -> None:
 _LEFT_OUT: Mapping[str, str] = {
     "id": "nearly every row has a value of its own: it names the row",
     "text": "free text beside columns: the model reads one or the other",
-    "misnamed": "a feature is named with letters, digits and `_`, a letter first",
+    "answer": "called like a label: an answer as well, unknown when the model is asked",
     "constant": "it never changes",
     "empty": f"more than {MOST_MISSING:.0%} missing",
     "lists": "lists of values",

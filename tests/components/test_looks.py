@@ -95,7 +95,6 @@ def test_every_kind_of_column_gets_what_fits_it():
             "words": texts(*[f"some words number {i}" for i in range(count)]),
             "rare": [1.0] + [None] * 59,
             "list": [[1, 2]] * count,
-            "mis-named": RANDOM.normal(size=count),
         }
     )
     found = look_columns.choose(table)
@@ -106,7 +105,7 @@ def test_every_kind_of_column_gets_what_fits_it():
         "calendar": {"day": ["month", "weekday"], "hour": ["month", "weekday", "hour"]},
     }
     left_out = {c.feature for c in found.reasons if c.does == "left out"}
-    assert left_out == {"row", "same", "name", "words", "rare", "list", "mis-named"}
+    assert left_out == {"row", "same", "name", "words", "rare", "list"}
 
 
 def test_a_text_alone_is_a_bag_of_words_and_an_image_wins_over_all():
@@ -117,6 +116,15 @@ def test_a_text_alone_is_a_bag_of_words_and_an_image_wins_over_all():
     assert look_columns.choose(both).transform == {
         "image": {"feature": "photo", "shape": [16, 32, 3], "normalize": "unit"}
     }
+
+
+def test_another_label_is_no_feature_and_the_text_is_read():
+    said = [f"what is the name of river {i}".encode() for i in range(60)]
+    found = look_columns.choose(
+        pd.DataFrame({"text": said, "label_fine": [i % 9 for i in range(60)]})
+    )
+    assert list(found.transform) == ["text"]
+    assert found.transform["text"]["feature"] == "text"
 
 
 def test_grey_images_keep_one_channel_and_their_size():
