@@ -280,7 +280,7 @@ def _sources(modules: tuple[str, ...], *, own_only: str) -> frozenset[Path]:
             continue
         found.add(path)
         if module != own_only:
-            waiting.extend(_imports(path))
+            waiting.extend(_imports(path, path.read_bytes()))
     return frozenset(found)
 
 
@@ -292,7 +292,14 @@ def _source(module: str) -> Path | None:
     return next((c for c in candidates if c.is_file()), None)
 
 
-def _imports(path: Path) -> Iterator[str]:
+@cache
+def _imports(path: Path, content: bytes) -> tuple[str, ...]:
+    """Return what a file may import, by dotted name; steps share most of them."""
+    del content  # says whether the file has changed
+    return tuple(_imported(path))
+
+
+def _imported(path: Path) -> Iterator[str]:
     package = path.relative_to(REPOSITORY).parts[:-1]
     for node in ast.walk(parse(path)):
         if isinstance(node, ast.Import):
