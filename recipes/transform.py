@@ -114,7 +114,6 @@ class Cross(Section):
     ids: Annotated[int, Field(ge=2)]
 
 
-CALENDAR = ("hour", "weekday", "day", "month", "day_of_year", "weekend")
 CalendarPart = Literal["hour", "weekday", "day", "month", "day_of_year", "weekend"]
 
 

@@ -19,7 +19,7 @@ class Leakage(Section):
         description="Share of `eval` or `test` whose records also stand in `train`.",
     )
     near_duplicates: float = Field(
-        0.02, ge=0, le=1, description="Likewise, almost the same (images, texts, rows)."
+        0.05, ge=0, le=1, description="Likewise, almost the same (images, texts, rows)."
     )
     label_copy: float = Field(
         0.995,

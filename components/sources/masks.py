@@ -70,16 +70,7 @@ def read(piece: Piece) -> Iterator[Batch]:
     records = _Records(bad=[BadRow(*values) for values in options["bad"]])
     for image, mask in zip(options["files"], options["masks"], strict=True):
         records.add(image, mask)
-    columns = {
-        name: pa.array([row[name] for row in records.rows], kind)
-        for name, kind in _TYPES.items()
-    }
-    yield Batch(
-        [row["file"] for row in records.rows],
-        pa.RecordBatch.from_pydict(columns),
-        bad=tuple(records.bad),
-        notes=tuple(records.notes),
-    )
+    yield small_files.batch(records.rows, _TYPES, records.bad, records.notes)
 
 
 @dataclass

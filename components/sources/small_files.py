@@ -4,7 +4,9 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from components.sources import BATCH_BYTES, Piece, files
+import pyarrow as pa
+
+from components.sources import BATCH_BYTES, BadRow, Batch, Piece, files
 from recipes.errors import BadInputError
 
 PIECE_FILES = 256  # enough to keep workers busy, few enough to spread
@@ -103,3 +105,19 @@ def read_whole(path: str, largest_bytes: int) -> bytes:
     if len(data) > largest_bytes:
         raise ValueError(f"larger than {largest_bytes >> 20} MB")
     return data
+
+
+def batch(
+    rows: Sequence[Mapping[str, Any]],
+    types: Mapping[str, pa.DataType],
+    bad: Sequence[BadRow],
+    notes: Sequence[str],
+) -> Batch:
+    """Return a batch of rows that are named after their `file`."""
+    columns = {
+        name: pa.array([row[name] for row in rows], kind)
+        for name, kind in types.items()
+    }
+    table = pa.RecordBatch.from_pydict(columns)
+    names = [row["file"] for row in rows]
+    return Batch(names, table, bad=tuple(bad), notes=tuple(notes))

@@ -78,16 +78,7 @@ def read(piece: Piece) -> Iterator[Batch]:
         options["files"], options["annotations"], strict=True
     ):
         records.add(path, relative, annotation)
-    columns = {
-        name: pa.array([row[name] for row in records.rows], kind)
-        for name, kind in _TYPES.items()
-    }
-    yield Batch(
-        [row["file"] for row in records.rows],
-        pa.RecordBatch.from_pydict(columns),
-        bad=tuple(records.bad),
-        notes=tuple(records.notes),
-    )
+    yield small_files.batch(records.rows, _TYPES, records.bad, records.notes)
 
 
 @dataclass

@@ -59,7 +59,7 @@ def test_a_reencoded_image_is_near(transform, tmp_path):
     judged = [example(image=png(photo(100 + i)), y=1) for i in range(20)]
     judged[7] = example(image=jpeg(photo(3)), y=1)
     uri = examples(tmp_path, train=train, eval=[], test=judged)
-    found = leakage.examine(uri, transform, Limits())
+    found = leakage.examine(uri, transform, Limits(near_duplicates=0.02))
     assert found["kind"] == "image"
     assert found["near_duplicates"]["test"]["pairs"] == [
         {"row": "test.csv row 8", "train": "train.csv row 4", "index": 7, "of": 3}
