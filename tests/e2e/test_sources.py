@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 REPOSITORY = Path(__file__).parents[2]
+# Named, because with PYTHONSAFEPATH a script does not find the files beside it.
+PYTHONPATH = os.pathsep.join(map(str, (REPOSITORY, REPOSITORY / "benchmarks")))
 DATA = REPOSITORY.parent / "shared/data"
 KINDS = (
     "parquet",
@@ -34,7 +36,7 @@ def test_rows_and_labels_come_out_as_the_raw_files_have_them(kind):
     result = subprocess.run(
         [sys.executable, "benchmarks/sources.py", "--data", str(DATA), "--only", kind],
         cwd=REPOSITORY,
-        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+        env={**os.environ, "PYTHONPATH": PYTHONPATH},
         capture_output=True,
         text=True,
         timeout=600,
