@@ -6,12 +6,13 @@ A family file holds
   small enough for a test and free of dropout, so that `build(**TINY)` works and learns
   the same on one replica as on two;
 - `build(input_shape, num_outputs, *, ...) -> keras.Model`: uncompiled, with named
-  layers and float32 logits as its only output. The keyword arguments are plain Python
-  values, and their defaults are the recommended ones. The same `seed` gives the same
-  weights, whatever was drawn before.
+  layers and float32 logits (of numbers: the numbers) as its only output. The keyword
+  arguments are plain Python values, and their defaults are the recommended ones. The
+  same `seed` gives the same weights, whatever was drawn before.
 
-`input_shape` is the shape of one example without the batch axis or, for a family that
-reads a table, a mapping from feature name to what the feature holds.
+`input_shape` is the shape of one example without the batch axis; for a family that
+reads a table, a mapping from feature name to what the feature holds; or one of
+`Tokens`, `Pair`, `Series` and `Graph`.
 
 Importing this package loads neither Keras nor TensorFlow; `load` and `build` do.
 """
@@ -24,11 +25,16 @@ import inspect
 import pkgutil
 from typing import TYPE_CHECKING, Any
 
+from models._shapes import Graph, Pair, Series, Shape, Tokens
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
     from types import ModuleType
 
     import keras
+
+
+__all__ = ["Graph", "Pair", "Series", "Shape", "Tokens", "build", "load", "names"]
 
 
 def names() -> tuple[str, ...]:
@@ -53,7 +59,7 @@ def load(name: str) -> ModuleType:
 
 def build(
     name: str,
-    input_shape: tuple[int, ...] | Mapping[str, int | None],
+    input_shape: Shape,
     num_outputs: int,
     **arguments: Any,
 ) -> keras.Model:

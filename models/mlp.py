@@ -1,26 +1,28 @@
 """Multilayer perceptron: flatten, then dense layers.
 
-Use it as the first baseline for small images and short vectors, and as the simple model
-that a larger one has to beat.
+Use it as the first baseline for small images, short vectors and tables, and as the
+simple model that a larger one has to beat. Of a table each id becomes a learned vector.
 
 Rumelhart, Hinton and Williams 1986, "Learning representations by back-propagating
 errors". Differences: rectified linear units in place of sigmoids, and optional dropout.
 """
 
 import math
+from collections.abc import Mapping
 
 import keras
 
-from models import _layers
+from models import _layers, _tables
 
 TINY = {"input_shape": (4, 4, 1), "num_outputs": 3, "units": (16,)}
 
 
 def build(
-    input_shape: tuple[int, ...],
+    input_shape: tuple[int, ...] | Mapping[str, int | None],
     num_outputs: int,
     *,
     units: tuple[int, ...] = (128, 64),
+    embedding_dim: int = 8,
     dropout: float = 0.0,
     activation: str = "relu",
     scale: float = 1.0,
@@ -29,29 +31,50 @@ def build(
     """Build the model: (B, *input_shape) in, (B, num_outputs) float32 logits out.
 
     Args:
-      input_shape: shape of one example, without the batch axis.
+      input_shape: shape of one example, without the batch axis; or, of a table, per
+        feature None for a number, else how many ids it has.
       num_outputs: number of logits.
       units: width of each hidden layer, first to last; empty for a linear model.
+      embedding_dim: width of the vector learned for each id of a table.
       dropout: share of hidden outputs to drop while training, 0 to 1.
       activation: name of a Keras activation, for the hidden layers.
-      scale: factor on the inputs, such as 1/255 for pixels.
+      scale: factor on the inputs, such as 1/255 for pixels; not of a table.
       seed: decides the initial weights and the dropout.
 
     Raises:
       ValueError: an argument is out of range.
     """
-    _layers.check_counts(input_shape=input_shape, units=units)
-    _layers.check_count(num_outputs=num_outputs)
+    _layers.check_counts(units=units)
+    _layers.check_count(num_outputs=num_outputs, embedding_dim=embedding_dim)
     _layers.check_dropout(dropout)
     _check_activation(activation)
     seeds = _layers.seeds(seed)
-    inputs = keras.Input(input_shape, name="inputs")
-    # float32: a mixed policy would round raw values before they are scaled.
-    x = keras.layers.Rescaling(scale, dtype="float32", name="scale")(inputs)
-    x = keras.layers.Reshape((math.prod(input_shape),), name="flatten")(x)  # (B, D)
+    if isinstance(input_shape, Mapping):
+        inputs, x = _table(input_shape, embedding_dim, seeds)
+    else:
+        inputs, x = _array(input_shape, scale)
     x = _layers.hidden_stack(x, units, seeds, activation=activation, dropout=dropout)
     logits = _layers.logits_layer(num_outputs, next(seeds))(x)  # (B, num_outputs)
     return keras.Model(inputs, logits, name="mlp")
+
+
+def _array(input_shape: tuple[int, ...], scale: float):
+    _layers.check_counts(input_shape=input_shape)
+    inputs = keras.Input(input_shape, name="inputs")
+    # float32: a mixed policy would round raw values before they are scaled.
+    x = keras.layers.Rescaling(scale, dtype="float32", name="scale")(inputs)
+    return inputs, keras.layers.Reshape((math.prod(input_shape),), name="flatten")(x)
+
+
+def _table(input_shape: Mapping[str, int | None], embedding_dim: int, seeds):
+    _tables.check_features(input_shape)
+    inputs = _tables.inputs(input_shape)
+    columns = _tables.numbers(inputs, input_shape)
+    vectors = _tables.embedded(inputs, input_shape, embedding_dim, seeds, name="vector")
+    columns += vectors
+    if len(columns) == 1:
+        return inputs, columns[0]
+    return inputs, keras.layers.Concatenate(name="columns")(columns)  # (B, D)
 
 
 def _check_activation(activation: str) -> None:

@@ -11,7 +11,12 @@ import keras
 import tensorflow as tf
 
 import models
-from tests.models.families import example_inputs, example_labels, tiny_model
+from tests.models.families import (
+    example_inputs,
+    example_labels,
+    loss_of,
+    tiny_model,
+)
 
 GLOBAL_BATCH_SIZE, STEPS = 8, 10
 
@@ -21,7 +26,7 @@ def losses(name, strategy):
         model = tiny_model(name)
         model.compile(
             keras.optimizers.SGD(0.1),
-            keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+            loss_of(name),
             jit_compile=False,
         )
     num_rows = GLOBAL_BATCH_SIZE * STEPS

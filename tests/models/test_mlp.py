@@ -19,6 +19,14 @@ def test_without_hidden_layers_it_is_linear():
     assert [weights.shape for weights in model.weights] == [(3, 2), (2,)]
 
 
+def test_a_table_becomes_numbers_and_learned_vectors():
+    model = mlp.build({"age": None, "job": 3}, 1, units=(), embedding_dim=2)
+    model.get_layer("vector_job").set_weights([np.array([[0, 0], [1, 2], [3, 4.0]])])
+    model.get_layer("logits").set_weights([np.array([[10.0], [1], [-1]]), np.ones(1)])
+    got = model({"age": np.array([[0.5]], "float32"), "job": np.array([[2]])})
+    np.testing.assert_allclose(got, [[10 * 0.5 + 3 - 4 + 1]])
+
+
 def test_hidden_layers_of_equal_shape_start_different():
     model = mlp.build((4,), 2, units=(4, 4))
     first, second = (model.get_layer(f"hidden_{n}").kernel.numpy() for n in (1, 2))
