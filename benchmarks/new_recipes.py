@@ -254,7 +254,7 @@ def _first(batches: Iterator[list[bytes]]) -> list[bytes]:
 def _labels(records: Sequence[bytes]) -> list[int]:
     from tensorflow.core.example import example_pb2
 
-    from components.transform import LABEL
+    from components.columns import LABEL
 
     examples = map(example_pb2.Example.FromString, records)
     return [e.features.feature[LABEL].int64_list.value[0] for e in examples]

@@ -29,8 +29,9 @@ from tfx.dsl.component.experimental.decorators import component
 from tfx.types import standard_artifacts
 from tfx.types.artifact import Artifact
 
-from components import inputs, tokens
-from components.transform import LABEL
+import models
+from components import inputs, series_baselines, token_baselines, tokens
+from components.columns import LABEL
 
 # Bound memory and time; a linear model gains little from more.
 MAX_EXAMPLES = 200_000
@@ -57,13 +58,15 @@ def Baselines(
     section = json.loads(transform)
     output = tft.TFTransformOutput(transform_graph.uri)
     spec = output.transformed_feature_spec()
-    train, test = (
-        load(Path(examples.uri) / f"Split-{split}", spec, section)
-        for split in ("train", "test")
-    )
-    if section["audio"]:
-        train, test = standardized(train, test)
-    result = compare(train, test, num_classes=max(2, inputs.num_outputs(section)))
+    folders = [Path(examples.uri) / f"Split-{split}" for split in ("train", "test")]
+    if section["label"]:
+        train, test = (load(folder, spec, section) for folder in folders)
+        if section["audio"]:
+            train, test = standardized(train, test)
+        result = compare(train, test, num_classes=max(2, inputs.num_outputs(section)))
+    else:
+        module = series_baselines if section["series"] else token_baselines
+        result = module.compare(*folders, spec, section)
     (Path(scores.uri) / FILE_NAME).write_text(json.dumps(result))
 
 
@@ -76,9 +79,9 @@ def load(directory: Path, spec: inputs.Spec, transform: Mapping[str, Any]) -> Ma
     Of more examples than are wanted every so many-th is taken.
     """
     files = sorted(str(path) for path in directory.glob("*.gz"))
-    width = _width(transform)
+    size = width(transform)
     is_dense = bool(transform["image"] or transform["audio"])
-    most = max(1, MAX_VALUES // width) if is_dense else MAX_EXAMPLES
+    most = max(1, MAX_VALUES // size) if is_dense else MAX_EXAMPLES
     every = -(-inputs.count(files) // min(most, MAX_EXAMPLES))
 
     def parse(serialized: tf.Tensor) -> tuple[Any, tf.Tensor]:
@@ -86,7 +89,7 @@ def load(directory: Path, spec: inputs.Spec, transform: Mapping[str, Any]) -> Ma
         return inputs.model_inputs(features, transform), features[LABEL]
 
     records = tf.data.TFRecordDataset(files, compression_type="GZIP")
-    batch_size = max(1, min(1024, 4_000_000 // width))
+    batch_size = max(1, min(1024, 4_000_000 // size))
     data = records.shard(max(1, every), 0).batch(batch_size).map(parse)
     blocks, labels = [], []
     for batch, label in data.prefetch(1):
@@ -116,17 +119,24 @@ def compare(train: Matrix, test: Matrix, *, num_classes: int) -> dict[str, Any]:
 
 
 def figures(outputs: Mapping[str, str]) -> dict[str, Any]:
-    """Return the scores, led by AUC for a yes-or-no label, else accuracy."""
+    """Return the scores, and a line on them."""
     scores = json.loads((Path(outputs["scores"]) / FILE_NAME).read_text())
-    lead = "auc" if "auc" in scores["majority"] else "accuracy"
-    parts = [f"{n.replace('_', ' ')} {lead} {s[lead]:.4f}" for n, s in scores.items()]
+    parts = [f"{n.replace('_', ' ')} {_lead(s)}" for n, s in scores.items()]
     return {"summary": " · ".join(parts), "scores": scores}
+
+
+def _lead(scores: Mapping[str, float]) -> str:
+    """Return the first metric, or the AUC where there is one."""
+    name = "auc" if "auc" in scores else next(iter(scores))
+    return f"{name.replace('_', ' ')} {scores[name]:.4f}"
 
 
 def _scores(labels: np.ndarray, probabilities: np.ndarray) -> dict[str, float]:
     scores = {"accuracy": float(np.mean(probabilities.argmax(axis=1) == labels))}
     if probabilities.shape[1] == 2 and len(np.unique(labels)) == 2:
         scores["auc"] = float(metrics.roc_auc_score(labels, probabilities[:, 1]))
+        said = probabilities[:, 1] > 0.5
+        scores["f1"] = float(metrics.f1_score(labels, said, zero_division=0))
     return scores
 
 
@@ -139,14 +149,23 @@ def _fit(features: Any, labels: np.ndarray) -> LogisticRegression:
         return LogisticRegression(max_iter=max_iter).fit(features, labels)
 
 
-def _width(transform: Mapping[str, Any]) -> int:
+def width(transform: Mapping[str, Any]) -> int:
     """Return how many numbers the model gets of an example."""
     shape = inputs.input_shape(transform)
+    if isinstance(shape, models.Tokens):
+        return shape.length
+    if isinstance(shape, models.Graph):
+        return shape.num_nodes * (shape.num_nodes + shape.num_features)
     return len(shape) if isinstance(shape, Mapping) else int(np.prod(shape))
 
 
 def columns(batch: Any, transform: Mapping[str, Any]) -> Any:
-    """Return a matrix with a row per example, sparse but for images and audio."""
+    """Return a matrix with a row per example, sparse but for images and audio.
+
+    Of a graph it is what is known of the node itself.
+    """
+    if transform["graph"]:
+        return sparse.csr_matrix(batch["features"][:, 0].numpy())
     if isinstance(batch, Mapping):
         return _one_hot(batch, inputs.input_shape(transform))
     rows = batch.numpy().reshape(len(batch), -1)

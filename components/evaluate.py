@@ -7,7 +7,8 @@ import tensorflow_model_analysis as tfma
 from google.protobuf import json_format
 from tensorflow_model_analysis.proto.config_pb2 import EvalConfig
 
-from components.transform import LABEL
+from components.columns import LABEL
+from components.input_checks import kind
 
 # TFMA names a metric's result after its class, in snake case.
 _RESULT_NAMES = {
@@ -19,19 +20,33 @@ _RESULT_NAMES = {
     "BinaryCrossEntropy": "binary_crossentropy",
     "SparseCategoricalAccuracy": "sparse_categorical_accuracy",
     "SparseCategoricalCrossentropy": "sparse_categorical_crossentropy",
+    "MeanSquaredError": "mean_squared_error",
+    "MeanAbsoluteError": "mean_absolute_error",
+    "TokenCrossEntropy": "token_cross_entropy",
+    "ExactMatch": "exact_match",
 }
+# Metrics that are not TFMA's -> the module that has them.
+_MODULES = dict.fromkeys(
+    ("TokenCrossEntropy", "ExactMatch"), "components.token_metrics"
+)
+_CLASSES = {"ExactMatch": "TextMatch"}  # TFMA has another metric of the first name
+# What of a model's answer is judged, where it is not probabilities.
+_PREDICTION_KEYS = {"series": "scaled", "language": "scores", "pairs": "scores"}
 
 
-def eval_config(evaluate: Mapping[str, Any], *, with_baseline: bool) -> EvalConfig:
+def eval_config(
+    evaluate: Mapping[str, Any], transform: Mapping[str, Any], *, with_baseline: bool
+) -> EvalConfig:
     """Return TFMA's configuration for the recipe's `evaluate` section.
 
     Args:
       evaluate: metrics with their bounds, and slices.
+      transform: the recipe's section of that name.
       with_baseline: whether there is a live model to compare with.
     """
     spec = {
         "signature_name": "serving_default",
-        "prediction_key": "probabilities",
+        "prediction_key": _PREDICTION_KEYS.get(kind(transform), "probabilities"),
         "label_key": LABEL,
         "preprocessing_function_names": ["transform_features"],
     }
@@ -41,7 +56,8 @@ def eval_config(evaluate: Mapping[str, Any], *, with_baseline: bool) -> EvalConf
     slices = [[s] if isinstance(s, str) else list(s) for s in evaluate["slices"]]
     metrics = [{"class_name": "ExampleCount"}] + [
         {
-            "class_name": name,
+            "class_name": _CLASSES.get(name, name),
+            "module": _MODULES.get(name, ""),
             "per_slice_thresholds": [
                 *_overall_thresholds(bound),
                 *_slice_thresholds(bound, slices),

@@ -10,10 +10,15 @@
   the label; TFMA reads the label from it.
 
 The first two return `probabilities` (batch, classes; one column for a yes-or-no label)
-and `classes` (batch,) int64, the index of the most probable class.
+and `classes` (batch,) int64, the index of the most probable class. What they take and
+return for series, graphs and texts to be written is said in `components/<kind>_input`,
+which may add signatures, such as `generate`.
 """
 
+import copy
+import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -23,6 +28,7 @@ import tensorflow_transform as tft
 from components import audio_features
 from components.input_checks import kind, used_features
 from components.inputs import model_inputs, prepared
+from components.transform import MODULES
 
 Features = dict[str, Any]
 
@@ -46,24 +52,41 @@ class Exported(tf.Module):
         self.transform_graph = tf.saved_model.load(
             transform_output.transform_savedmodel_dir
         )
-        self._model = lambda inputs: model(inputs, training=False)
+        read = keras.tree.map_structure(
+            lambda tensor: tf.TensorSpec(tensor.shape, tensor.dtype), model.input
+        )
+        # Saved by this name too: a student asks it, with inputs that are ready.
+        self.call_model = tf.function(
+            lambda inputs: model(inputs, training=False),
+            input_signature=[read],
+            autograph=False,
+        )
+        self._model = self.call_model
         self._raw_spec = transform_output.raw_feature_spec()
-        self._section = transform
+        self._section = copy.deepcopy(transform)  # tf.Module wraps what it is given
         self._kind = kind(transform)
+        self._module = MODULES.get(self._kind)
+        self.answers = None
+        if not transform["label"]:
+            section = copy.deepcopy(transform[self._kind])
+            # What is generated is read again, as a request's text is.
+            more = [self._transformed] if self._kind == "language" else []
+            self.answers = self._module.Answers(model, transform_output, section, *more)
 
     def signatures(self) -> dict[str, Any]:
         """Return the concrete function of each signature."""
         examples = tf.TensorSpec([None], tf.string, name="examples")
-        pixels_or_samples = {"image": self._serve_image, "audio": self._serve_audio}
-        raw = pixels_or_samples.get(self._kind, self._serve_columns)
+        raw = {"image": self._serve_image, "audio": self._serve_audio}.get(self._kind)
+        raw = raw or (self._serve_own if self._module else self._serve_columns)
         return {
             "serving_default": _trace(self._serve_examples, examples),
             "serve_raw": _trace(raw, self._raw_signature()),
             "transform_features": _trace(self._transform_examples, examples),
+            **(self.answers.signatures() if self.answers else {}),
         }
 
     def _serve_examples(self, examples: tf.Tensor) -> Features:
-        features = tf.io.parse_example(examples, self._used())
+        features = tf.io.parse_example(examples, self._parsed())
         return self._answer(self._transformed(features))
 
     def _transform_examples(self, examples: tf.Tensor) -> Features:
@@ -78,12 +101,19 @@ class Exported(tf.Module):
         cut = audio_features.cut_or_pad(samples, self._section["audio"])
         return _answer(self._model(prepared(cut, self._section)))
 
+    def _serve_own(self, raw: Features) -> Features:
+        section = self._section[self._kind]
+        features = self._module.raw_features(raw, section, self._raw_spec)
+        return self._answer(self._transformed(features))
+
     def _serve_columns(self, columns: Features) -> Features:
         used = self._used()
         features = {n: _as_parsed(column, used[n]) for n, column in columns.items()}
         return self._answer(self._transformed(features))
 
     def _answer(self, transformed: Features) -> Features:
+        if self.answers:
+            return self.answers(transformed)
         return _answer(self._model(model_inputs(transformed, self._section)))
 
     def _transformed(self, features: Features) -> Features:
@@ -100,9 +130,22 @@ class Exported(tf.Module):
         return transformed
 
     def _used(self) -> dict[str, Any]:
-        return {name: self._raw_spec[name] for name in used_features(self._section)}
+        used = used_features(self._section)
+        return {name: self._raw_spec[name] for name in used if name in self._raw_spec}
+
+    def _parsed(self) -> dict[str, Any]:
+        """Return the features that are read where they are there."""
+        if self._kind != "pairs":
+            return self._used()
+        target = self._section["pairs"]["target"]  # with one, the answer is judged
+        feature = self._raw_spec[target]
+        if isinstance(feature, tf.io.FixedLenFeature):
+            feature = tf.io.FixedLenFeature(feature.shape, feature.dtype, "")
+        return {**self._used(), target: feature}
 
     def _raw_signature(self) -> dict[str, tf.TensorSpec]:
+        if self._module:
+            return self._module.raw_signature(self._section[self._kind])
         if self._kind not in ("image", "audio"):
             return {
                 name: tf.TensorSpec([None], _wire_dtype(feature.dtype), name=name)
@@ -123,6 +166,9 @@ def write(
     """Export a trained model with the transform graph it was trained on."""
     exported = Exported(model, transform_output, transform)
     tf.saved_model.save(exported, directory, signatures=exported.signatures())
+    path = Path(directory) / "assets.extra" / "transform.json"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(json.dumps(transform), "utf-8")
 
 
 def _trace(function: Any, signature: Any) -> Any:

@@ -5,12 +5,15 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 from recipes.errors import BadInputError
+from recipes.transform import GRAPH_FEATURES, GRAPH_NUMBERS, WHOLE
 
-Kind = Literal["image", "text", "audio", "table"]
+Kind = Literal[
+    "image", "text", "audio", "series", "graph", "language", "pairs", "table"
+]
 LOWEST_HZ = 20.0  # lower edge of the first mel band; below is rumble
 
 # Which options of `transform.augment` change which kind of input.
-AUGMENTATIONS: dict[Kind, tuple[str, ...]] = {
+AUGMENTATIONS: dict[str, tuple[str, ...]] = {
     "image": ("flip", "crop", "rotate", "brightness", "contrast", "cutout", "mixup"),
     "text": ("word_dropout",),
     "audio": ("noise", "spec_time", "spec_frequency", "mixup"),
@@ -20,16 +23,18 @@ AUGMENTATIONS: dict[Kind, tuple[str, ...]] = {
 
 def kind(transform: Mapping[str, Any]) -> Kind:
     """Return what the recipe's `transform` section makes inputs of."""
-    if transform["image"]:
-        return "image"
-    if transform["text"]:
-        return "text"
-    return "audio" if transform["audio"] else "table"
+    return next((name for name in WHOLE if transform[name]), "table")
 
 
 def used_features(transform: Mapping[str, Any]) -> list[str]:
     """Return the raw features that the model reads, without the label."""
     of = kind(transform)
+    if of == "series":
+        return ["context"]
+    if of == "graph":
+        return [*GRAPH_FEATURES, *GRAPH_NUMBERS]
+    if of == "pairs":
+        return [transform[of]["source"]]
     if of != "table":
         return [transform[of]["feature"]]
     sections = ("numeric", "scale", "buckets", "vocabulary", "hash", "calendar")
@@ -151,10 +156,11 @@ def _check_augment(transform: Mapping[str, Any]) -> None:
         if value not in (0, "none")
     }
     for name in wanted:
-        if name not in AUGMENTATIONS[of]:
+        fitting = AUGMENTATIONS.get(of, ())
+        if name not in fitting:
             raise BadInputError(
                 f"[transform.augment] {name} does not fit {_article(of)} {of}. "
-                f"Expected some of {', '.join(AUGMENTATIONS[of])}."
+                f"Expected {'some of' if fitting else 'none'} {', '.join(fitting)}."
             )
     if of == "audio":
         _check_masks(transform["audio"], wanted)

@@ -39,8 +39,8 @@ from tfx.types.artifact import Artifact
 from threadpoolctl import threadpool_limits
 
 from components import baselines, inputs, shards
+from components.columns import LABEL
 from components.input_checks import kind
-from components.transform import LABEL
 
 FILE_NAME = "label_audit.json"
 MAX_RECORDS = 100_000
@@ -239,8 +239,8 @@ class _Numbers:
         output = tft.TFTransformOutput(graph_uri)
         self._spec = output.raw_feature_spec()
         self._graph = tf.saved_model.load(output.transform_savedmodel_dir)
-        shape = inputs.input_shape(transform)
-        width = 1_000 if isinstance(shape, dict) else int(np.prod(shape))
+        is_table = kind(transform) == "table"  # one-hot columns are many
+        width = 1_000 if is_table else baselines.width(transform)
         self._batch_size = max(1, min(1_024, _BATCH_VALUES // width))
         self._traced = tf.function(
             self._inputs, input_signature=[tf.TensorSpec([None], tf.string)]

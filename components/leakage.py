@@ -60,7 +60,7 @@ def Leakage(
     section = json.loads(transform)
     found = examine(
         examples.uri,
-        Transform.model_validate_json(transform) if section else None,
+        Transform.model_validate_json(transform) if _is_known(section) else None,
         Limits.model_validate_json(leakage),
     )
     text = json.dumps(found, ensure_ascii=False)
@@ -78,6 +78,14 @@ def examine(uri: str, transform: Transform | None, limits: Limits) -> dict[str, 
     else:
         found = _examine_wholes(uri, kind, feature)
     return leakage_report.report(found, uri, limits)
+
+
+def _is_known(section: dict[str, Any] | None) -> bool:
+    """Whether features can be compared with a label.
+
+    Of a graph and of what has no label, records alone are compared.
+    """
+    return bool(section and section["label"] and not section["graph"])
 
 
 def figures(outputs: Mapping[str, str]) -> dict[str, Any]:

@@ -6,7 +6,7 @@ a value of its own (components/transform.py). Any smaller fraction is enforced.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from tfx.dsl.component.experimental.decorators import component
 from tfx.types import standard_artifacts
 
 from recipes.errors import BadInputError
+from recipes.transform import GRAPH_FEATURES, GRAPH_NUMBERS
 
 FILE_NAME = "schema.pbtxt"
 TRAINING, SERVING = "TRAINING", "SERVING"
@@ -89,9 +90,10 @@ def curate(
     if transform is None:
         roles = dict.fromkeys((feature.name for feature in curated.feature), "column")
     else:
-        roles = _roles(transform)
+        present = {feature.name for feature in curated.feature}
+        roles = _roles(transform, present)
         _require(curated, roles)
-        _require_label(curated, transform["label"], used=_inputs(transform))
+        _require_label(curated, transform, used=_inputs(transform))
     _set_bounds(curated, roles, validation)
     return curated
 
@@ -111,6 +113,14 @@ def _inputs(transform: Mapping[str, Any]) -> dict[str, str]:
     for kind in _WHOLE:
         if transform[kind]:
             return {transform[kind]["feature"]: kind}
+    if transform["language"]:
+        return {transform["language"]["feature"]: "text"}
+    if transform["pairs"]:
+        return {transform["pairs"]["source"]: "text"}
+    if transform["series"]:
+        return {"context": "list"}
+    if transform["graph"]:
+        return dict.fromkeys([*GRAPH_FEATURES, *GRAPH_NUMBERS], "list")
     crossed = [name for c in transform["crosses"].values() for name in c["features"]]
     numbers = [*transform["numeric"], *transform["scale"], *transform["buckets"]]
     return (
@@ -121,13 +131,29 @@ def _inputs(transform: Mapping[str, Any]) -> dict[str, str]:
     )
 
 
-def _roles(transform: Mapping[str, Any]) -> dict[str, str]:
+def _roles(transform: Mapping[str, Any], present: Set[str]) -> dict[str, str]:
     """Return what each feature is used as, those of the label included."""
+    inputs = _inputs(transform)
+    if transform["graph"]:  # numbers of nodes come in one form or another
+        inputs = {n: r for n, r in inputs.items() if n in {*present, *GRAPH_FEATURES}}
     label = transform["label"]
+    if transform["series"]:
+        return {**inputs, "horizon": "list", "time": "text"}
+    if transform["pairs"]:
+        return {**inputs, transform["pairs"]["target"]: "text"}
+    if label is None:
+        return inputs
     if label["classes"] is not None:
-        return {**_inputs(transform), label["feature"]: "category"}
+        return {**inputs, label["feature"]: "category"}
     made_of = [label["feature"], label["divide_by"]]
-    return _inputs(transform) | dict.fromkeys(filter(None, made_of), "number")
+    return inputs | dict.fromkeys(filter(None, made_of), "number")
+
+
+def _follows(transform: Mapping[str, Any]) -> list[str]:
+    """Return the features to be predicted, where there is no label."""
+    if transform["series"]:
+        return ["horizon", "time"]
+    return [transform["pairs"]["target"]] if transform["pairs"] else []
 
 
 def _settle(feature: schema_pb2.Feature) -> None:
@@ -153,6 +179,9 @@ def _require(schema: schema_pb2.Schema, roles: Mapping[str, str]) -> None:
             _require_whole(feature, roles[name])
         elif roles[name] == "number":
             _require_number(feature)
+        elif roles[name] == "list":
+            if feature.presence.min_fraction == 1.0:
+                feature.ClearField("domain_info")  # node numbers are no categories
         elif roles[name] == "category":
             constraints = feature.distribution_constraints
             if feature.HasField("domain") and not constraints.HasField(
@@ -193,9 +222,15 @@ def _allow_any_text(feature: schema_pb2.Feature) -> None:
 
 
 def _require_label(
-    schema: schema_pb2.Schema, label: Mapping[str, Any], *, used: Mapping[str, str]
+    schema: schema_pb2.Schema, transform: Mapping[str, Any], *, used: Mapping[str, str]
 ) -> None:
     known = {feature.name: feature for feature in schema.feature}
+    label = transform["label"]
+    if label is None:
+        for name in _follows(transform):
+            if not known[name].not_in_environment:
+                known[name].not_in_environment.append(SERVING)
+        return
     for name in filter(None, (label["feature"], label["divide_by"])):
         known[name].presence.min_fraction = 1.0
         if name not in used and not known[name].not_in_environment:

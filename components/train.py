@@ -1,17 +1,15 @@
 """`run_fn` for the TFX Trainer: fit a family of `models/` and export it.
 
-Training is cut into epochs. After each, the weights (with the optimizer's) are written
-to a directory that outlives the execution, under a name that says how many epochs they
-have seen; a training that died goes on from there and sees the batches it would have
-seen.
+What a training needs to go on is written, after each epoch and every so many updates,
+to a directory that outlives the execution: one that died goes on from there, and ends
+with the weights of one that nobody disturbed.
 """
 
+import copy
 import json
-import logging
-import math
-import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,248 +19,269 @@ import tensorflow_transform as tft
 from tfx.components.trainer.fn_args_utils import FnArgs
 
 import models
-from components import export, inputs, strategies
+from components import (
+    cluster,
+    compress,
+    distill,
+    export,
+    inputs,
+    litert,
+    losses,
+    multiworker,
+    optimizers,
+    start_from,
+    strategies,
+    training_data,
+)
+from components.averages import AveragesInTests, assign, exported_values
+from components.checkpoints import Checkpoints, ResumedMetrics, Saver, State
+from components.train_step import Learner, Teacher
+from components.training_data import Config, Data, evaluation_batches, training_batches
+from components.training_limits import Clock, EarlyStopping, FiniteLoss, TimeBudget
+from components.training_progress import Progress, fingerprint, outcome
 from recipes.errors import BadInputError
-
-# One JSON object a line; the local runner shows them while the step runs.
-progress = logging.getLogger("strata.progress")
 
 
 def run_fn(fn_args: FnArgs) -> None:
     """Train, evaluate after every epoch, export; called by the Trainer.
 
-    `fn_args.custom_config` holds the recipe's `transform`, `model` and `train` sections
-    and `checkpoint_dir`.
+    `fn_args.custom_config` holds the recipe's `transform`, `model`, `train` and
+    `export` sections and `checkpoint_dir`; the values that a search has found,
+    `fn_args.hyperparameters`, come before the recipe's.
     """
-    config = fn_args.custom_config
-    train, transform = config["train"], config["transform"]
+    config = tuned(fn_args.custom_config, fn_args.hyperparameters)
+    train = config["train"]
+    if train["strategy"] == "multiworker":
+        multiworker.share(fn_args)
     strategy = strategies.create(train["strategy"], train["replicas"])
+    if train["deterministic"]:
+        tf.config.experimental.enable_op_determinism()
     keras.utils.set_random_seed(train["seed"])
-    with strategy.scope():
-        model = build(config)
     output = tft.TFTransformOutput(fn_args.transform_output)
-    spec = output.transformed_feature_spec()
-    files = {"train": _files(fn_args.train_files), "eval": _files(fn_args.eval_files)}
-    checkpoints = EpochCheckpoints(Path(config["checkpoint_dir"]))
-    started = time.monotonic()
-    history = fit(model, files, spec, config, checkpoints)
-    export.write(model, output, transform, fn_args.serving_model_dir)
-    record = {
-        "parameters": model.count_params(),
-        "replicas": strategy.num_replicas_in_sync,
-        "resumed_after_epoch": checkpoints.restored_epoch,
-        "seconds": round(time.monotonic() - started, 2),
-        "epochs": history,
-    }
-    Path(fn_args.model_run_dir).mkdir(parents=True, exist_ok=True)
-    (Path(fn_args.model_run_dir) / "training.json").write_text(json.dumps(record))
+    data = training_data.read(fn_args, output)
+    is_chief = cluster.is_chief(strategy)
+    checkpoints = Checkpoints(Path(config["checkpoint_dir"]), writes=is_chief)
+    with cluster.watched(strategy):
+        with strategy.scope():
+            learner = build(config, data, distill.teacher(config, output))
+        state = fit(learner, data, config, checkpoints)
+        if is_chief:
+            written = _write(learner.network, data, config, output, fn_args)
+            record = {**_settings(config, strategy), **written}
+            record |= _course(learner, data, config, state, checkpoints)
+            run_dir = Path(fn_args.model_run_dir)
+            run_dir.mkdir(parents=True, exist_ok=True)
+            (run_dir / "training.json").write_text(json.dumps(record))
+        cluster.wait_for_all(strategy)
 
 
-def build(config: Mapping[str, Any]) -> keras.Model:
-    """Return the compiled model that the recipe describes."""
-    train, transform = config["train"], config["transform"]
-    num_outputs = inputs.num_outputs(transform)
+def tuned(config: Config, hyperparameters: Mapping[str, Any] | None) -> Config:
+    """Return the config with the values a search has found, by dotted key.
+
+    Args:
+      config: of the Trainer.
+      hyperparameters: config of a `keras_tuner.HyperParameters`, or None.
+    """
+    if not hyperparameters:
+        return config
+    changed = copy.deepcopy(dict(config))
+    for key, value in hyperparameters["values"].items():
+        if key.startswith("tuner/"):  # Hyperband's own notes
+            continue
+        *path, last = key.split(".")
+        section = changed
+        for name in path:
+            section = section[name]
+        section[last] = value
+    return changed
+
+
+def build(config: Config, data: Data, teacher: Teacher | None = None) -> Learner:
+    """Return the model that the recipe describes, compiled.
+
+    Call it inside the scope of the strategy.
+
+    Raises:
+      BadInputError: the model cannot be built so, or an option does not fit it.
+    """
+    train = config["train"]
+    steps, epochs = training_data.length(data.num_examples, train)
+    loss, metric = _loss(config, data)
+    with _precision(train["precision"]):
+        network = _network(config)
+        start_from.prepare(network, config)
+        learner = Learner(
+            network,
+            parts=train["accumulate"],
+            teacher=teacher,
+            distillation=train["distill"],
+        )
+        learner.compile(
+            optimizers.create(
+                train,
+                num_steps=steps * epochs,
+                factors=start_from.factors(network, train),
+            ),
+            loss=loss,
+            metrics=[metric],
+            jit_compile=train["jit"],
+            steps_per_execution=train["steps_per_execution"],
+        )
+    return learner
+
+
+def _network(config: Config) -> keras.Model:
+    transform, section = config["transform"], config["model"]
     try:
-        model = models.build(
-            config["model"]["family"],
+        return models.build(
+            section["family"],
             inputs.input_shape(transform),
-            num_outputs,
-            **config["model"]["arguments"],
+            inputs.num_outputs(transform),
+            **section["arguments"],
         )
     except ValueError as error:
         raise BadInputError(f"[model] {error}") from error
-    optimizer = {"adam": keras.optimizers.Adam, "sgd": keras.optimizers.SGD}
-    loss, metric = _loss(num_outputs, soft=inputs.soft_labels(transform))
-    model.compile(
-        optimizer=optimizer[train["optimizer"]](train["learning_rate"]),
-        loss=loss,
-        metrics=[metric],
-        jit_compile=False,  # crashes under MirroredStrategy, gains nothing on CPUs
-    )
-    return model
 
 
-def _loss(num_outputs: int, *, soft: bool) -> tuple[keras.Loss, keras.Metric]:
-    """Return the loss on logits, and the accuracy that is shown."""
-    if num_outputs == 1:
-        return (
-            keras.losses.BinaryCrossentropy(from_logits=True),
-            keras.metrics.MeanMetricWrapper(_binary_accuracy, name="accuracy"),
-        )
-    if soft:
-        return (
-            keras.losses.CategoricalCrossentropy(from_logits=True),
-            keras.metrics.CategoricalAccuracy("accuracy"),
-        )
-    return (
-        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-        keras.metrics.SparseCategoricalAccuracy("accuracy"),
-    )
+def _loss(config: Config, data: Data) -> tuple[keras.Loss, keras.Metric]:
+    train, transform = config["train"], config["transform"]
+    counts = None
+    if train["class_weights"] == "balanced" and transform["label"]:
+        num_classes = max(2, inputs.num_outputs(transform))
+        counts = losses.label_counts(data.train, data.spec, num_classes)
+    return losses.of(transform, train, counts)
 
 
-def _binary_accuracy(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
-    """Return 1 where a logit is on the side of its label, 0 to 1, else 0."""
-    return keras.metrics.binary_accuracy(keras.ops.round(labels), logits, threshold=0.0)
+@contextmanager
+def _precision(name: str) -> Iterator[None]:
+    """Build in a precision; only Keras's global policy adds the scaling of losses."""
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(name)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
 
 
 def fit(
-    model: keras.Model,
-    files: Mapping[str, list[str]],
-    spec: inputs.Spec,
-    config: Mapping[str, Any],
-    checkpoints: "EpochCheckpoints",
-) -> list[dict[str, float]]:
-    """Fit from the last checkpoint on; return the logs of each epoch run now."""
-    train, transform = config["train"], config["transform"]
-    steps, epochs = _length(inputs.count(files["train"]), train)
-    first = checkpoints.restore(model)
-    history = _Progress(epochs, steps)
-    if first < epochs:
-        model.fit(
-            inputs.training_batches(
-                files["train"],
-                spec,
-                transform,
-                global_batch_size=train["global_batch_size"],
-                steps_per_epoch=steps,
-                first_epoch=first,
-                seed=train["seed"],
-            ),
-            epochs=epochs,
-            initial_epoch=first,
-            steps_per_epoch=steps,
-            validation_data=inputs.batches(
-                files["eval"],
-                spec,
-                transform,
-                train["global_batch_size"],
-                soft=inputs.soft_labels(transform),
-            ),
-            # In this order: weights that have diverged are never kept.
-            callbacks=[_EpochSeeds(model), history, checkpoints],
+    learner: Learner,
+    data: Data,
+    config: Config,
+    checkpoints: Checkpoints,
+    *,
+    clock: Clock = time.monotonic,
+) -> State:
+    """Fit from the last checkpoint on; leave the weights to export in the network."""
+    steps, epochs = training_data.length(data.num_examples, config["train"])
+    state, metrics = checkpoints.restore(learner)
+    while state.step < steps * epochs and not state.stopped:
+        epoch, done = divmod(state.step, steps)
+        learner.fit(
+            training_batches(data, config, state.step),
+            initial_epoch=epoch,
+            # What is left of an epoch that was broken off, then all others.
+            epochs=epoch + 1 if done else epochs,
+            steps_per_epoch=steps - done,
+            validation_data=evaluation_batches(data, config),
+            # In this order: what refuses weights comes before what keeps them.
+            callbacks=[
+                ResumedMetrics(metrics if done else []),
+                FiniteLoss(data, config, clock),
+                Progress(state, epochs, steps, clock),
+                *_chosen(config["train"], state),
+                Saver(checkpoints, state, config["train"]["checkpoint_steps"]),
+            ],
             shuffle=False,  # the batches come shuffled
             verbose=0,
         )
-    return history.epochs
+    assign(learner.network.variables, state.best_weights or exported_values(learner))
+    return state
 
 
-class EpochCheckpoints(keras.callbacks.Callback):
-    """Keep the weights of the last finished epoch, whole or not at all.
-
-    Keras's BackupAndRestore writes weights and epoch number to two files one after the
-    other: killed between them, it repeats an epoch on top of the newer weights.
-    """
-
-    def __init__(self, directory: Path):
-        super().__init__()
-        self._directory = directory
-        self.restored_epoch = 0
-
-    def restore(self, model: keras.Model) -> int:
-        """Load the newest weights; return how many epochs they have seen."""
-        found = sorted(self._directory.glob("epoch-*.weights.h5"))
-        if found:
-            model.optimizer.build(model.trainable_variables)
-            model.load_weights(found[-1])
-            self.restored_epoch = int(found[-1].name.split(".")[0].split("-")[1])
-        return self.restored_epoch
-
-    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        self._directory.mkdir(parents=True, exist_ok=True)
-        older = list(self._directory.glob("*.weights.h5"))
-        draft = self._directory / "draft.weights.h5"
-        self.model.save_weights(draft)
-        os.replace(draft, self._directory / f"epoch-{epoch + 1:06d}.weights.h5")
-        for path in older:
-            path.unlink(missing_ok=True)
+def _chosen(train: Mapping[str, Any], state: State) -> list[keras.callbacks.Callback]:
+    callbacks: list[keras.callbacks.Callback] = []
+    if train["ema"]:
+        callbacks.append(AveragesInTests())
+    if train["early_stopping"]:
+        callbacks.append(EarlyStopping(train["early_stopping"], state))
+    if train["minutes"]:
+        callbacks.append(TimeBudget(train["minutes"], state))
+    return callbacks
 
 
-class _EpochSeeds(keras.callbacks.Callback):
-    """Makes what dropout draws depend on the epoch alone, as the batches do.
+def _write(
+    network: keras.Model,
+    data: Data,
+    config: Config,
+    output: tft.TFTransformOutput,
+    fn_args: FnArgs,
+) -> dict[str, Any]:
+    """Export the trained network; return what the record says of it."""
+    start_from.merge(network)
+    model, compressed = compress.apply(network, config, _score(data, config))
+    export.write(model, output, config["transform"], fn_args.serving_model_dir)
+    litert.write(model, config, fn_args.serving_model_dir)
+    return {
+        "parameters": model.count_params(),
+        "compressed": compressed,
+        "weights_sha256": fingerprint(model),
+    }
 
-    The state of seed generators is not among the weights that Keras saves.
-    """
 
-    def __init__(self, model: keras.Model):
-        super().__init__()
-        self._start = [
-            (variable, variable.numpy()[0])
-            for variable in model.variables
-            if variable.name == "seed_generator_state"
-        ]
-
-    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        for variable, seed in self._start:
-            variable.assign([seed, epoch << 16])
+def _settings(config: Config, strategy: tf.distribute.Strategy) -> dict[str, Any]:
+    return {
+        "strategy": config["train"]["strategy"],
+        "replicas": strategy.num_replicas_in_sync,
+        "precision": config["train"]["precision"],
+    }
 
 
-class _Progress(keras.callbacks.Callback):
-    """Reports each epoch, and the loss within it at most twice a second."""
+def _course(
+    learner: Learner,
+    data: Data,
+    config: Config,
+    state: State,
+    checkpoints: Checkpoints,
+) -> dict[str, Any]:
+    steps, _ = training_data.length(data.num_examples, config["train"])
+    rate = learner.optimizer.learning_rate  # a variable on each replica, or a number
+    return {
+        "resumed_at_step": checkpoints.restored_step,
+        "resumed_after_epoch": checkpoints.restored_step // steps,
+        **outcome(state, config["train"]),
+        "learning_rate": float(tf.convert_to_tensor(rate)),
+    }
 
-    def __init__(self, num_epochs: int, num_steps: int):
-        super().__init__()
-        self.epochs: list[dict[str, float]] = []
-        self._num_epochs, self._num_steps = num_epochs, num_steps
-        self._epoch = self._reported = 0.0
 
-    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        self._epoch = epoch + 1
+def _score(data: Data, config: Config) -> Callable[[keras.Model], float]:
+    """Return a function from a model to its accuracy on `eval`, or minus its loss."""
 
-    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        if time.monotonic() - self._reported > 0.5:
-            self._reported = time.monotonic()
-            self._say(
-                {"update": batch + 1, "updates": self._num_steps, **_floats(logs)}
-            )
+    def score(model: keras.Model) -> float:
+        loss, metric = _loss(config, data)
+        judged = Learner(model)
+        judged.compile(loss=loss, metrics=[metric], jit_compile=False)
+        batches = evaluation_batches(data, config)
+        results = judged.evaluate(batches, return_dict=True, verbose=0)
+        return results["accuracy"] if config["transform"]["label"] else -results["loss"]
 
-    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        self.epochs.append(_floats(logs))
-        if not math.isfinite(self.epochs[-1]["loss"]):
-            raise BadInputError(
-                f"The loss became {self.epochs[-1]['loss']} in epoch {epoch + 1}. "
-                "Lower train.learning_rate, or look for extreme values in the data."
-            )
-        self._say(self.epochs[-1])
-
-    def _say(self, values: Mapping[str, float]) -> None:
-        epoch = {"epoch": int(self._epoch), "epochs": self._num_epochs}
-        progress.info("%s", json.dumps({**epoch, **values}))
+    return score
 
 
 def figures(outputs: Mapping[str, str]) -> dict[str, Any]:
-    """Return the last epoch's figures and what was trained on what."""
+    """Return the exported epoch's figures and what was trained on what."""
     run = json.loads((Path(outputs["model_run"]) / "training.json").read_text())
     parts = [f"{run['parameters']:,} weights"]
     if run["epochs"]:
-        last = run["epochs"][-1]
-        parts.append(f"loss {last['loss']:.4f}")
-        parts.append(f"eval accuracy {last['val_accuracy']:.2%}")
+        kept = run["epochs"][run["exported_epoch"] - 1]
+        parts.append(f"loss {kept['loss']:.4f}")
+        if "val_accuracy" in kept:
+            parts.append(f"eval accuracy {kept['val_accuracy']:.2%}")
+        else:
+            parts.append(f"eval loss {kept['val_loss']:.4f}")
+    if run["stopped"]:
+        parts.append(f"{run['stopped']} after {run['updates']:,} updates")
     if run["replicas"] > 1:
         parts.append(f"{run['replicas']} replicas")
-    if run["resumed_after_epoch"]:
-        parts.append(f"resumed after epoch {run['resumed_after_epoch']}")
+    if run["resumed_at_step"]:
+        parts.append(f"resumed after {run['resumed_at_step']:,} updates")
     return {"summary": " · ".join(parts), **run}
-
-
-def _length(num_examples: int, train: Mapping[str, Any]) -> tuple[int, int]:
-    """Return (steps per epoch, epochs)."""
-    steps = num_examples // train["global_batch_size"]
-    if not steps:
-        raise BadInputError(
-            f"The train split has {num_examples} examples, less than one batch of "
-            f"{train['global_batch_size']}. Lower train.global_batch_size."
-        )
-    if train["max_steps"]:
-        steps = min(steps, train["max_steps"])
-        return steps, min(train["epochs"], train["max_steps"] // steps)
-    return steps, train["epochs"]
-
-
-def _files(patterns: list[str]) -> list[str]:
-    return sorted(
-        file for pattern in patterns for file in tf.io.gfile.glob(str(pattern))
-    )
-
-
-def _floats(logs: Mapping[str, Any] | None) -> dict[str, float]:
-    return {name: round(float(value), 6) for name, value in (logs or {}).items()}

@@ -3,8 +3,9 @@
 Outputs are dense: the label (`LABEL`) and a column for every input, `<name>_xf`. Of a
 table it is (batch, 1), float32 numbers or int64 ids; of an image or audio (batch, 1)
 encoded bytes, which the model's input path decodes; of a text what `components/tokens`
-makes of it. What is learned from the data (means, quantiles, vocabularies) is saved in
-the graph that the exported model carries, so serving cannot differ from training.
+makes of it; of all else what the kind's own module says. What is learned from the data
+(means, quantiles, vocabularies) is saved in the graph that the exported model carries,
+so serving cannot differ from training.
 
 A missing value is: the mean, where numbers are z-scores; 0.5, where they are scaled to
 0..1; the last id of buckets, vocabularies, hashes and parts of times; a value of its
@@ -18,15 +19,25 @@ from typing import Any
 import tensorflow as tf
 import tensorflow_transform as tft
 
-from components import calendar, tokens
+from components import (
+    calendar,
+    graph_input,
+    language_input,
+    pairs_input,
+    series_input,
+    tokens,
+)
+from components.columns import LABEL, transformed_name
+from components.input_checks import kind
 
-LABEL = "strata_label"  # no column made from a feature can be called so
+# Kinds of input that a module of their own reads.
+MODULES = {
+    "series": series_input,
+    "graph": graph_input,
+    "language": language_input,
+    "pairs": pairs_input,
+}
 Features = Mapping[str, tf.Tensor | tf.SparseTensor]
-
-
-def transformed_name(feature: str) -> str:
-    """Return the name of the column made from a raw feature."""
-    return f"{feature}_xf"
 
 
 def num_ids(transform: Mapping[str, Any]) -> dict[str, int | None]:
@@ -55,9 +66,13 @@ def preprocessing_fn(
 ) -> dict[str, tf.Tensor]:
     """Build the transform graph that the recipe's `transform` section describes."""
     transform = custom_config["transform"]
-    columns = _whole(inputs, transform) or _table(inputs, transform)
-    outputs = {transformed_name(name): column for name, column in columns.items()}
-    return {LABEL: _label(inputs, transform["label"])} | outputs
+    outputs = _own(inputs, transform)
+    if outputs is None:
+        columns = _whole(inputs, transform) or _table(inputs, transform)
+        outputs = {transformed_name(name): column for name, column in columns.items()}
+    if transform["label"]:
+        outputs = {LABEL: _label(inputs, transform["label"])} | outputs
+    return outputs
 
 
 def figures(outputs: Mapping[str, str]) -> dict[str, Any]:
@@ -74,11 +89,17 @@ def figures(outputs: Mapping[str, str]) -> dict[str, Any]:
     }
 
 
+def _own(inputs: Features, transform: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return the columns of a kind of input that has a module of its own."""
+    of = kind(transform)
+    return MODULES[of].columns(inputs, transform[of]) if of in MODULES else None
+
+
 def _whole(inputs: Features, transform: Mapping[str, Any]) -> dict[str, tf.Tensor]:
     """Return the column of an image, audio or text, or none."""
-    for kind in ("image", "audio"):
-        if transform[kind]:
-            name = transform[kind]["feature"]
+    for of in ("image", "audio"):
+        if transform[of]:
+            name = transform[of]["feature"]
             return {name: _dense(inputs[name], b"")}
     if not transform["text"]:
         return {}

@@ -14,6 +14,8 @@ from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 from tensorflow_serving.apis.predict_pb2 import PredictRequest
 from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
 
+from components import graph_input
+
 REQUESTS = "assets.extra/tf_serving_warmup_requests"
 NUM_EXAMPLES = 8  # of the largest request; the smallest has one
 
@@ -45,11 +47,13 @@ def _logs(saved_model: Path, examples: Sequence[bytes]) -> Iterator[Any]:
     for count in sorted({1, len(rows)} if rows else ()):
         serialized = {"examples": np.array(examples[:count], object)}
         yield _log("serving_default", serialized)
-        raw = {
-            name: _column(name, info, rows[:count])
-            for name, info in signatures["serve_raw"].inputs.items()
-        }
+        inputs = signatures["serve_raw"].inputs
+        column = graph_input.raw_column if "adjacency" in inputs else _column
+        raw = {name: column(name, i, rows[:count]) for name, i in inputs.items()}
         yield _log("serve_raw", raw)
+    if "generate" in signatures:  # its other inputs have defaults
+        one = {"prompt": np.array([b""], object), "max_tokens": np.int32(1)}
+        yield _log("generate", one)
 
 
 def _log(signature: str, inputs: dict[str, np.ndarray]) -> Any:
@@ -66,6 +70,9 @@ def _column(name: str, info: Any, rows: Sequence[tf.train.Example]) -> np.ndarra
     """Return a raw feature as `serve_raw` takes it: see `components.export`."""
     dtype = tf.as_dtype(info.dtype)
     _, *shape = (dim.size for dim in info.tensor_shape.dim)
+    numbers = [row.features.feature[name].float_list.value for row in rows]
+    if shape and any(numbers):
+        return np.array(numbers, np.float32).reshape(-1, *shape)
     if shape:
         encoded = [_value(row, name, b"") for row in rows]
         if len(shape) == 1:

@@ -2,14 +2,26 @@
 
 import ast
 import difflib
+from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import models
 from components import input_checks, sources
 from components.sources.locate import Located
 from recipes.errors import BadInputError
 from recipes.schema import DataRecipe, Recipe
+
+# How the annotation of a family's `input_shape` names what it takes -> in words.
+SHAPES = {
+    "tuple": "an array",
+    "Mapping": "a table",
+    "Tokens": "the ids of a text",
+    "Pair": "pairs of texts",
+    "Series": "a series",
+    "Graph": "a graph",
+}
 
 
 def model(recipe: Recipe) -> None:
@@ -32,13 +44,13 @@ def model(recipe: Recipe) -> None:
             )
     transform = recipe.transform.model_dump(mode="json")
     input_checks.check(transform)
-    wants_table = _takes_table(recipe.model.family)
-    is_table = input_checks.kind(transform) == "table"
-    if wants_table != is_table:
+    taken = _shapes(recipe.model.family)
+    made = _shape(transform)
+    if made not in taken:
         raise BadInputError(
             f"[model] family: {recipe.model.family} takes "
-            f"{'a table' if wants_table else 'an array'}, and [transform] makes "
-            f"{'a table' if is_table else 'an array'}."
+            f"{' or '.join(text for s, text in SHAPES.items() if s in taken)}, and "
+            f"[transform] makes {SHAPES[made]}."
         )
 
 
@@ -68,12 +80,9 @@ def columns(recipe: DataRecipe, located: Located) -> None:
     found = [sources.feature_name(column) for column in layout.names]
     label = recipe.transform.label
     slices = [[s] if isinstance(s, str) else s for s in recipe.evaluate.slices]
+    made_of = (label.feature, label.divide_by) if label else ()
     wanted = {
-        "transform": (
-            *recipe.transform.used_features(),
-            label.feature,
-            label.divide_by,
-        ),
+        "transform": (*recipe.transform.used_features(), *made_of),
         "evaluate.slices": tuple(feature for keys in slices for feature in keys),
     }
     for section, names in wanted.items():
@@ -86,13 +95,27 @@ def columns(recipe: DataRecipe, located: Located) -> None:
             )
 
 
-def _takes_table(family: str) -> bool:
-    """Whether a family reads a table: its TINY example says so."""
-    for node in parse(Path(str(models.__file__)).with_name(f"{family}.py")).body:
-        if isinstance(node, ast.AnnAssign | ast.Assign) and "TINY" in ast.dump(node):
-            tiny = ast.literal_eval(node.value or ast.Constant(None))
-            return isinstance(tiny["input_shape"], dict)
-    raise BadInputError(f"models/{family}.py has no TINY.")
+def _shape(transform: Mapping[str, Any]) -> str:
+    """Return the key of `SHAPES` for what a `transform` section makes."""
+    of = input_checks.kind(transform)
+    if of == "text":
+        return "Tokens" if transform["text"]["output"] == "ids" else "tuple"
+    shapes = {
+        "table": "Mapping",
+        "series": "Series",
+        "graph": "Graph",
+        "language": "Tokens",
+        "pairs": "Pair",
+    }
+    return shapes.get(of, "tuple")
+
+
+def _shapes(family: str) -> set[str]:
+    """Return the keys of `SHAPES` in the annotation of what a family takes."""
+    annotation = _build(family).args.args[0].annotation
+    nodes = ast.walk(annotation) if annotation else ()
+    names = {node.id for node in nodes if isinstance(node, ast.Name)}
+    return names & SHAPES.keys()
 
 
 def _build_arguments(family: str) -> list[str]:
@@ -103,7 +126,11 @@ def _build_arguments(family: str) -> list[str]:
         raise ValueError(
             f"Expected one of {', '.join(models.names())}. Received: {family!r}.{hint}"
         )
+    return [argument.arg for argument in _build(family).args.kwonlyargs]
+
+
+def _build(family: str) -> ast.FunctionDef:
     for node in parse(Path(str(models.__file__)).with_name(f"{family}.py")).body:
         if isinstance(node, ast.FunctionDef) and node.name == "build":
-            return [argument.arg for argument in node.args.kwonlyargs]
+            return node
     raise ValueError(f"models/{family}.py has no function `build`.")

@@ -12,6 +12,7 @@ from pipeline.workspace import FULL_DISK, is_full_disk
 from recipes.errors import BadInputError, StrataError
 
 Command = Callable[[argparse.Namespace], int]
+Add = Callable[[str, Command, str], argparse.ArgumentParser]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -75,6 +76,17 @@ def _parser() -> argparse.ArgumentParser:
         sub.set_defaults(command=command)
         return sub
 
+    _add_runs(add)
+    _add_serving(add)
+    _add_proofs(add)
+    add("recipe-schema", _recipe_schema, "print the JSON Schema of recipes")
+    doctor = add("doctor", _doctor, "say what this machine has and lacks")
+    doctor.add_argument("--json", action="store_true")
+    add("test", _test, "set everything up and run the tests")
+    return parser
+
+
+def _add_runs(add: Add) -> None:
     demo = add("demo", _demo, "run digits, serve it, ask it over REST and gRPC")
     demo.add_argument("overrides", nargs="*", metavar="KEY=VALUE")
 
@@ -111,6 +123,8 @@ def _parser() -> argparse.ArgumentParser:
     runs = add("runs", _runs, "list the last runs")
     runs.add_argument("name", nargs="?", help="only of this recipe")
 
+
+def _add_serving(add: Add) -> None:
     serve = add("serve", _serve, "serve the live version over REST and gRPC")
     serve.add_argument("name", help="recipe whose model to serve")
     serve.add_argument("--port", type=int, default=8500, help="gRPC port")
@@ -131,11 +145,17 @@ def _parser() -> argparse.ArgumentParser:
     predict.add_argument("--signature", default="serve_raw")
     predict.add_argument("--url", default="http://127.0.0.1:8501")
 
-    prove = add(
-        "prove", _prove, "prove that swapping versions under load loses nothing"
+
+def _add_proofs(add: Add) -> None:
+    prove = add("prove", _prove, "prove what is claimed of rollovers and trainings")
+    prove.add_argument(
+        "what",
+        choices=["rollover", "resume", "repro"],
+        help="versions swap under load and nothing is lost; a killed training goes on "
+        "exactly; a training can be repeated to the bit",
     )
-    prove.add_argument("what", choices=["rollover"])
     prove.add_argument("name", nargs="?", default="digits", help="recipe, once run")
+    prove.add_argument("overrides", nargs="*", metavar="KEY=VALUE")
     prove.add_argument("--requests", type=int, default=10_000, help="at least")
     prove.add_argument("--seconds", type=float, default=300.0, help="at most")
 
@@ -144,11 +164,11 @@ def _parser() -> argparse.ArgumentParser:
     bench.add_argument("name", nargs="?", default="digits", help="recipe, once run")
     bench.add_argument("--seconds", type=float, default=3.0, help="of each of six")
 
-    add("recipe-schema", _recipe_schema, "print the JSON Schema of recipes")
-    doctor = add("doctor", _doctor, "say what this machine has and lacks")
-    doctor.add_argument("--json", action="store_true")
-    add("test", _test, "set everything up and run the tests")
-    return parser
+    zoo = add("zoo", _zoo, "list the recipes that come along, and what they reached")
+    zoo.add_argument("recipes", nargs="*", metavar="RECIPE", help="default: all")
+    zoo.add_argument(
+        "--check", action="store_true", help="run, serve and ask a small form of each"
+    )
 
 
 def _demo(parsed: argparse.Namespace) -> int:
@@ -219,12 +239,17 @@ def _predict(parsed: argparse.Namespace) -> int:
 
 
 def _prove(parsed: argparse.Namespace) -> int:
-    from pipeline import display, prove
+    from pipeline import display, prove, prove_training
     from pipeline.workspace import open_workspace
     from serving.load import Bounds
 
+    say = display.Lines().line
+    if parsed.what == "resume":
+        return prove_training.resume(parsed.name, parsed.overrides, say)
+    if parsed.what == "repro":
+        return prove_training.repeat(parsed.name, parsed.overrides, say)
     bounds = Bounds(num_requests=parsed.requests, seconds=parsed.seconds)
-    return prove.rollover(parsed.name, open_workspace(), bounds, display.Lines().line)
+    return prove.rollover(parsed.name, open_workspace(), bounds, say)
 
 
 def _bench(parsed: argparse.Namespace) -> int:
@@ -233,6 +258,17 @@ def _bench(parsed: argparse.Namespace) -> int:
 
     say = display.Lines().line
     return bench.serve(parsed.name, open_workspace(), parsed.seconds, say)
+
+
+def _zoo(parsed: argparse.Namespace) -> int:
+    from pipeline import display, zoo
+    from pipeline.workspace import open_workspace
+
+    say = display.Lines().line
+    if not parsed.check:
+        return zoo.show(parsed.recipes, say)
+    check = import_module("pipeline.zoo_check").check
+    return int(check(parsed.recipes, open_workspace(), say))
 
 
 def _recipe_schema(parsed: argparse.Namespace) -> int:

@@ -32,6 +32,8 @@ class Lines:
         kind, step = event["event"], event.get("step", "")
         if kind == "started":
             self._running[step] = time.monotonic()
+        elif kind == "progress" and "trial" in event:
+            self._trial(event)
         elif kind == "progress":
             self._train(event)
         elif kind == "reused":
@@ -84,11 +86,22 @@ class Lines:
         if "updates" in event:
             text += f" update {event['update']}/{event['updates']}"
         text += "".join(f" {name} {value}" for name, value in values.items())
-        self._progress["train"] = text
-        if "val_loss" in event:
+        step = event["step"]
+        self._progress[step] = text
+        if "val_loss" in event and step == "train":
             self._losses.append(float(event["loss"]))
             if not self._live:
                 self.line(f"   {text}")
+
+    def _trial(self, event: Event) -> None:
+        """Show a trial of a search, before it and, with its score, after it."""
+        number = f"{event['trial']}/{event['trials'] or '?'}"
+        values = ", ".join(f"{name} {value}" for name, value in event["values"].items())
+        text = f"trial {number} {values}"
+        self._progress[event["step"]] = text
+        if "score" in event or "error" in event:
+            outcome = event.get("error") or f"{event['score']:.4f}"
+            self.line(f"   {text}: {outcome}")
 
     def _redraw(self) -> None:
         if not self._live or not self._running:

@@ -2,11 +2,11 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tfx.components import Evaluator, SchemaGen, Trainer, Transform
+from tfx.components import Evaluator, SchemaGen, Trainer, Transform, Tuner
 from tfx.dsl.components.base.base_node import BaseNode
 from tfx.dsl.components.common.importer import Importer
 from tfx.orchestration.metadata import sqlite_metadata_connection_config
@@ -47,6 +47,7 @@ class Places:
     frozen_schema: str = ""  # as text; "": none yet
     previous: str = ""  # URI of the statistics that drift is measured from
     baseline: Path | None = None  # the live model, in the layout of a Model artifact
+    origins: Mapping[str, str] = field(default_factory=dict)  # of weights, a teacher
 
 
 def create(recipe: DataRecipe, places: Places) -> Pipeline:
@@ -133,23 +134,29 @@ def model_components(
     label_audit = LabelAudit(
         examples=examples.outputs["examples"],
         transform_graph=transform.outputs["transform_graph"],
-        transform=transform_section if recipe.validation.label_audit else "null",
+        transform=transform_section if _is_audited(recipe) else "null",
     ).with_id("label_audit")
-    trainer = Trainer(
-        run_fn="components.train.run_fn",
-        examples=transform.outputs["transformed_examples"],
-        transform_graph=transform.outputs["transform_graph"],
-        train_args=trainer_pb2.TrainArgs(splits=["train"]),
-        eval_args=trainer_pb2.EvalArgs(splits=["eval"]),
-        custom_config=_training(sections, places),
-    ).with_id("train")
+    training: dict[str, Any] = {
+        "examples": transform.outputs["transformed_examples"],
+        "transform_graph": transform.outputs["transform_graph"],
+        "train_args": trainer_pb2.TrainArgs(splits=["train"]),
+        "eval_args": trainer_pb2.EvalArgs(splits=["eval"]),
+        "custom_config": _training(sections, places),
+    }
+    tuner = None
+    if recipe.tune:
+        tuner = Tuner(tuner_fn="components.tune.tuner_fn", **training).with_id("tune")
+        training["hyperparameters"] = tuner.outputs["best_hyperparameters"]
+    trainer = Trainer(run_fn="components.train.run_fn", **training).with_id("train")
     live = _live(places)
     evaluator = Evaluator(
         examples=examples.outputs["examples"],
         model=trainer.outputs["model"],
         baseline_model=live.outputs["result"] if live else None,
         eval_config=evaluate.eval_config(
-            sections["evaluate"], with_baseline=live is not None
+            sections["evaluate"],
+            sections["transform"],
+            with_baseline=live is not None,
         ),
         example_splits=["test"],
     ).with_id("evaluate")
@@ -163,6 +170,7 @@ def model_components(
         transform,
         baselines,
         label_audit,
+        *([tuner] if tuner else []),
         trainer,
         *([live] if live else []),
         evaluator,
@@ -171,8 +179,14 @@ def model_components(
 
 
 def _training(sections: Mapping[str, Any], places: Places) -> dict[str, Any]:
-    config = {name: sections[name] for name in ("transform", "model", "train")}
-    return {**config, "checkpoint_dir": str(places.checkpoints)}
+    used = ("transform", "model", "train", "tune", "export")
+    config = {name: sections[name] for name in used}
+    return {**config, "checkpoint_dir": str(places.checkpoints), **places.origins}
+
+
+def _is_audited(recipe: Recipe) -> bool:
+    has_classes = recipe.transform.label and not recipe.transform.graph
+    return bool(recipe.validation.label_audit and has_classes)
 
 
 def _live(places: Places) -> Importer | None:

@@ -37,7 +37,7 @@ from tfx.orchestration.portable import (
 )
 from tfx.orchestration.portable.mlmd import context_lib
 
-from components.train import progress
+from components.training_progress import progress
 from pipeline import beam_memos, graph
 from pipeline.graph import Places
 from pipeline.plan import StepPlan

@@ -78,6 +78,7 @@ def make(
     located: Located,
     base_path: Path,
     frozen_schema: str = "",
+    origins: Mapping[str, str] | None = None,
 ) -> list[StepPlan]:
     """Return the plan of every step, in the order of the line.
 
@@ -87,6 +88,7 @@ def make(
       located: its data.
       base_path: where versions of the model are pushed.
       frozen_schema: text of the schema file beside the recipe; "": none yet.
+      origins: what the training starts from, see `pipeline/origins.py`.
     """
     serving = live(history, recipe.name, base_path)
     plans: dict[str, StepPlan] = {}
@@ -95,6 +97,8 @@ def make(
         if step.name == "ingest" and located.patterns:
             parts["data"] = _data_digest(located, history)
         parts |= {f"after {name}": plans[name].key for name in step.after}
+        if step.name in ("tune", "train"):
+            parts |= {f"origin {name}": path for name, path in (origins or {}).items()}
         if step.name == "schema":
             # What was frozen from the schema inferred here changes nothing.
             parts["frozen"] = frozen.part(frozen_schema, plans["infer_schema"].key)
@@ -208,7 +212,7 @@ def _own_parts(step: Step, recipe: DataRecipe) -> dict[str, str]:
     modules = ["pipeline.graph"]
     if step.module:
         modules.append(step.module)
-    if step.name == "train" and isinstance(recipe, Recipe):
+    if step.name in ("tune", "train") and isinstance(recipe, Recipe):
         modules.append(f"models.{recipe.model.family}")
     if step.name == "ingest":
         modules += _readers(recipe.data)

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 from components import frozen
 from components.sources.locate import Located, locate
-from pipeline import checks, plan
+from pipeline import checks, origins, plan
 from pipeline.display import stderr_to
 from pipeline.history import History, StepRecord
 from pipeline.steps import DATA_STEPS
@@ -175,6 +175,7 @@ def _run(
         located=job.located,
         base_path=job.base_path,
         frozen_schema=_frozen(job.schema),
+        origins=origins.find(job.recipe, job.history, job.workspace),
     )
     plans = [p for p in plans if only is None or p.step.name in only]
     recorded = {
@@ -334,6 +335,7 @@ def _launch(
         frozen_schema=_frozen(job.schema),
         previous=plan.previous_statistics(plans, job.name, job.history),
         baseline=_baseline(job),
+        origins=origins.find(job.recipe, job.history, job.workspace),
     )
     runner = local.LocalRun(
         job.recipe,

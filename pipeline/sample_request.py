@@ -30,16 +30,14 @@ def sample_request(name: str, address: str) -> SampleRequest:
     Raises:
       StrataError: the model has no signature that takes plain tensors.
     """
-    signatures = _signatures(name, address)
-    chosen = _PREFERRED if _PREFERRED in signatures else "serving_default"
-    if chosen not in signatures:
+    found = signatures(name, address)
+    chosen = _PREFERRED if _PREFERRED in found else "serving_default"
+    if chosen not in found:
         raise StrataError(
             f"{name} has neither the signature {_PREFERRED!r} nor 'serving_default'. "
-            f"Received: {sorted(signatures)}"
+            f"Received: {sorted(found)}"
         )
-    inputs = {
-        alias: _zeros(info) for alias, info in sorted(signatures[chosen].inputs.items())
-    }
+    inputs = zeros(found[chosen])
     document = {
         "signature_name": chosen,
         "inputs": {alias: _plain(values) for alias, values in inputs.items()},
@@ -49,7 +47,8 @@ def sample_request(name: str, address: str) -> SampleRequest:
     )
 
 
-def _signatures(name: str, address: str) -> dict[str, Any]:
+def signatures(name: str, address: str) -> dict[str, Any]:
+    """Ask a server for the signatures of a model: name -> SignatureDef."""
     import grpc
 
     from serving import protos
@@ -62,6 +61,18 @@ def _signatures(name: str, address: str) -> dict[str, Any]:
     packed = protos.GetModelMetadataResponse.FromString(reply)
     found = protos.SignatureDefMap.FromString(packed.metadata["signature_def"].value)
     return dict(found.signature_def)
+
+
+def zeros(signature: Any) -> dict[str, Any]:
+    """Return inputs of one row: zeros, empty strings, and what has a default."""
+    from serving import tensor_proto
+
+    return {
+        alias: tensor_proto.to_array(signature.defaults[alias])
+        if alias in signature.defaults
+        else _zeros(info)
+        for alias, info in sorted(signature.inputs.items())
+    }
 
 
 def _zeros(info: Any) -> Any:

@@ -1,6 +1,6 @@
 """The steps of the line and what each one depends on. Light: imports no stage."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from recipes.schema import DataRecipe, Recipe
 
@@ -102,16 +102,24 @@ STEPS = (
         + ("cleanlab",),
     ),
     Step(
-        "train",
+        "tune",
         after=("transform",),
-        recipe=("transform", "model", "train"),
+        recipe=("transform", "model", "train", "tune"),
+        module="components.tune",
+        packages=("tfx", "tensorflow", "keras", "keras-tuner", "tensorflow-transform")
+        + ("scikit-learn", "scipy"),
+    ),
+    Step(
+        "train",
+        after=("transform", "tune"),
+        recipe=("transform", "model", "train", "export"),
         module="components.train",
         packages=("tfx", "tensorflow", "keras", "tensorflow-transform"),
     ),
     Step(
         "evaluate",
         after=("ingest", "train"),
-        recipe=("evaluate",),
+        recipe=("transform", "evaluate"),
         module="components.evaluate",
         packages=("tfx", "apache-beam", "tensorflow", "tensorflow-model-analysis"),
     ),
@@ -125,10 +133,17 @@ STEPS = (
 )
 BY_NAME = {step.name: step for step in STEPS}
 
+WITHOUT_SEARCH = tuple(
+    replace(step, after=tuple(name for name in step.after if name != "tune"))
+    for step in STEPS
+    if step.name != "tune"
+)
 # What a recipe without a model has: its data brought in and checked.
 DATA_STEPS = STEPS[: STEPS.index(BY_NAME["validate"]) + 1]
 
 
 def steps_of(recipe: DataRecipe) -> tuple[Step, ...]:
     """Return the steps of a recipe, in the order of the line."""
-    return STEPS if isinstance(recipe, Recipe) else DATA_STEPS
+    if not isinstance(recipe, Recipe):
+        return DATA_STEPS
+    return STEPS if recipe.tune else WITHOUT_SEARCH

@@ -39,7 +39,8 @@ class Files(Source):
 
     path: str | dict[PartName, str] = Field(
         description="A file, folder or glob pattern. Relative to the recipe's folder; "
-        "`gs://...`; or `package:NAME/PATH` for what an installed package ships. May "
+        "`gs://...`; `package:NAME/PATH` for what an installed package ships; or "
+        "`data:PATH` below the folder that STRATA_DATA names (default: ./data). May "
         "hold {SPAN}, {VERSION}, {YYYY}, {MM}, {DD}. By part: one for each; `serving` "
         "is what was served, compared with `train`, never learned from.",
     )
@@ -154,6 +155,9 @@ class Series(Files):
     context: Positive = Field(description="Steps the model sees.")
     horizon: Positive = Field(description="Steps that follow and are to be predicted.")
     stride: Positive = Field(1, description="Steps between two windows.")
+    rows: Positive | None = Field(
+        None, description="Read only the first so many rows of each file."
+    )
     columns: Texts | None = Field(
         None, description="Channels. Default: every number but the time."
     )
@@ -186,7 +190,9 @@ class Tfds(Source):
 
     name: str = Field(description="`name` or `name/config`; `digits` is one of ours.")
     download_dir: str | None = Field(
-        None, description="Where downloads are kept. Default: in the workspace."
+        None,
+        description="Where downloads are kept. Default: in the workspace; so too where "
+        "a `data:PATH` is not there.",
     )
     manual_dir: str | None = Field(
         None, description="Files you fetched yourself, for builders that want that."

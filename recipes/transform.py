@@ -104,6 +104,75 @@ class AudioInput(Section):
     num_coefficients: Positive = Field(13, description="With `mfcc`.")
 
 
+class SeriesInput(Section):
+    """Windows of a series, standardised by channel: the past, and what follows it."""
+
+    context: Positive = Field(description="Steps the model sees.")
+    horizon: Positive = Field(description="Steps it predicts.")
+    channels: Positive
+    targets: tuple[Annotated[int, Field(ge=0)], ...] | None = Field(
+        None, description="Places of the channels it predicts. Default: all."
+    )
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.targets is not None and not self.targets:
+            raise ValueError(
+                "`targets` must name at least one channel, or be left out."
+            )
+        if any(place >= self.channels for place in self.targets or ()):
+            raise ValueError(f"`targets` must be below `channels` ({self.channels}).")
+        return self
+
+
+class GraphInput(Section):
+    """The sampled neighbourhood of a node, as the source `graph` makes it."""
+
+    num_features: Positive = Field(description="Columns of a node's features.")
+    max_nodes: Positive = Field(
+        description="Of a neighbourhood; what is sampled beyond is left out, the "
+        "farthest first."
+    )
+    normalize: Literal["none", "rows"] = Field(
+        "rows", description="`rows`: each node's features add up to 1."
+    )
+
+
+class Written(Section):
+    """What texts that a model writes are made of."""
+
+    tokens: Literal["characters", "bytes", "bpe"] = "characters"
+    vocabulary: Annotated[int, Field(ge=5)] = Field(
+        256,
+        description="Tokens kept, with those for padding, the unknown, start and end. "
+        "`bytes` has 260 whatever stands here.",
+    )
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.tokens == "bpe" and self.vocabulary <= 260:
+            raise ValueError(
+                "`vocabulary` must be above 260 with `bpe`, where every byte has an id."
+            )
+        return self
+
+
+class LanguageInput(Written):
+    """A text whose every next token is to be predicted."""
+
+    feature: str = "text"
+    length: Annotated[int, Field(ge=2)] = Field(description="Tokens the model sees.")
+
+
+class PairsInput(Written):
+    """Two texts: the second is to be written, having read the first."""
+
+    source: str = "source"
+    target: str = "target"
+    source_length: Positive
+    target_length: Positive
+
+
 class Cross(Section):
     """Two or more columns as one: every combination gets an id, by a hash.
 
@@ -140,16 +209,32 @@ class Augment(Section):
     spec_frequency: Annotated[int, Field(ge=0)] = Field(0, description="Bands masked.")
 
 
+# Kinds of input that are not the columns of a table.
+WHOLE = ("image", "text", "audio", "series", "graph", "language", "pairs")
+# Of these what the source has; see components/sources/graph.py.
+GRAPH_FEATURES = ("nodes", "senders", "receivers")
+GRAPH_NUMBERS = ("node_features", "feature_ids", "feature_counts", "feature_values")
+UNLABELED = ("series", "language", "pairs")  # what follows is the label
+
+
 class Transform(Section):
     """How raw features become model inputs; saved inside the exported model.
 
-    Exactly one of `image`, `text`, `audio`, or the columns of a table: all others.
+    Exactly one of `image`, `text`, `audio`, `series`, `graph`, `language`, `pairs`, or
+    the columns of a table: all others.
     """
 
-    label: Label
+    label: Label | None = Field(
+        None,
+        description="Not with `series`, `language`, `pairs`: there it is what follows.",
+    )
     image: Image | None = None
     text: TextInput | None = None
     audio: AudioInput | None = None
+    series: SeriesInput | None = None
+    graph: GraphInput | None = None
+    language: LanguageInput | None = None
+    pairs: PairsInput | None = None
     numeric: tuple[str, ...] = Field((), description="Numbers, scaled to z-scores.")
     scale: tuple[str, ...] = Field((), description="Numbers, scaled to 0..1.")
     buckets: dict[str, Annotated[int, Field(ge=2)]] = Field(
@@ -175,14 +260,7 @@ class Transform(Section):
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         table = self.columns()
-        columns = table or self.crosses
-        kinds = [k for k in (self.image, self.text, self.audio, columns) if k]
-        if len(kinds) != 1:
-            raise ValueError(
-                "Expected exactly one of `image`, `text`, `audio`, or columns of a "
-                "table: some of `numeric`, `scale`, `buckets`, `vocabulary`, `hash`, "
-                "`crosses`, `calendar`."
-            )
+        self._check_kind(bool(table or self.crosses))
         for feature in {f for f in table if table.count(f) > 1}:
             raise ValueError(f"Feature {feature!r} is used twice.")
         for feature in {*self.used_features(), *self.crosses}:
@@ -199,9 +277,22 @@ class Transform(Section):
                 f"Two inputs would be called {name!r}: a column, a cross, or a part of "
                 "`calendar` (<feature>_<part>)."
             )
-        if self.label.feature in self.used_features():
+        if self.label and self.label.feature in self.used_features():
             raise ValueError(f"{self.label.feature!r} is the label: it would leak.")
         return self
+
+    def _check_kind(self, has_columns: bool) -> None:
+        given = [name for name in WHOLE if getattr(self, name)]
+        given += ["table"] * has_columns
+        if len(given) != 1:
+            raise ValueError(
+                f"Expected exactly one of {', '.join(f'`{k}`' for k in WHOLE)}, or "
+                "columns of a table: some of `numeric`, `scale`, `buckets`, "
+                "`vocabulary`, `hash`, `crosses`, `calendar`."
+            )
+        if (given[0] in UNLABELED) == (self.label is not None):
+            needs = "takes no" if self.label else "needs a"
+            raise ValueError(f"{given[0]} {needs} `label`.")
 
     def columns(self) -> list[str]:
         """Return the raw columns that become one input each, in order."""
@@ -216,8 +307,14 @@ class Transform(Section):
 
     def used_features(self) -> tuple[str, ...]:
         """Return the raw features the model reads, without the label."""
-        whole = self.image or self.text or self.audio
+        whole = self.image or self.text or self.audio or self.language
         if whole:
             return (whole.feature,)
+        if self.pairs:
+            return (self.pairs.source, self.pairs.target)
+        if self.series:
+            return ("context",)
+        if self.graph:
+            return GRAPH_FEATURES
         crossed = (f for cross in self.crosses.values() for f in cross.features)
         return tuple(dict.fromkeys([*self.columns(), *crossed]))

@@ -83,6 +83,11 @@ def resolve(
     return [*fixed, *_spans_of(learned, wanted), *_spans_of(served, wanted)]
 
 
+def data_folder() -> Path:
+    """Return the folder that `data:PATH` is below."""
+    return Path(os.environ.get("STRATA_DATA") or "data").absolute()
+
+
 def list_files(found: Sequence[Pattern], suffixes: Sequence[str] = ()) -> list[File]:
     """Return the files that patterns match, sorted by part, span and path.
 
@@ -215,6 +220,14 @@ def _absolute(text: str, folder: Path) -> str:
         if spec is None or spec.origin is None:
             raise BadInputError(f"[data] path: package {package!r} is not installed.")
         return os.path.join(os.path.dirname(spec.origin), inside)
+    if text.startswith("data:"):
+        folder = data_folder()
+        text = text.removeprefix("data:")
+        if not folder.is_dir():
+            raise BadInputError(
+                f"[data] path: {text} is looked for in {folder}, which is not there. "
+                "Set STRATA_DATA to the folder that holds it."
+            )
     return os.path.abspath(os.path.join(folder, os.path.expanduser(text)))
 
 

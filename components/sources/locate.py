@@ -97,6 +97,8 @@ def locate(data: Mapping[str, Any], folder: Path, *, tfds_dir: Path) -> Located:
             f"{data['max_bad_rows']}"
         )
     source = dict(data[kind])
+    if kind == "tfds" and _is_absent(source["download_dir"] or ""):
+        source["download_dir"] = None  # TFDS downloads into the workspace
     for key in _PATHS.get(kind, ()):
         if source.get(key):
             (found,) = files.resolve(source[key], None, folder)
@@ -107,6 +109,12 @@ def locate(data: Mapping[str, Any], folder: Path, *, tfds_dir: Path) -> Located:
     _check_parts(source["path"], data.get("splits") or {})
     patterns = files.resolve(source["path"], data.get("spans"), folder)
     return Located({**data, kind: source}, tuple(patterns))
+
+
+def _is_absent(download_dir: str) -> bool:
+    is_below = download_dir.startswith("data:")
+    path = files.data_folder() / download_dir.removeprefix("data:")
+    return is_below and not path.is_dir()
 
 
 def _check_parts(

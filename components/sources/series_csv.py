@@ -31,6 +31,7 @@ class Layout:
       delimiter: between cells.
       clock: how times are written, of `series_clock.CLOCKS`.
       steps: the shortest and the longest step that is no gap, as `Block.times`.
+      rows: how many of each file are read; None for all.
     """
 
     time: str
@@ -39,6 +40,7 @@ class Layout:
     delimiter: str
     clock: str
     steps: tuple[float, float]
+    rows: int | None = None
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,8 @@ def look(file: files.File, source: Mapping[str, Any]) -> Layout:
     keys = table.column(source["key"]) if source["key"] else None
     series = [times.take(pa.array(rows)) for _, rows in by_key(keys, len(times))]
     clock, steps = series_clock.find(file.relative, series)
-    return Layout(*(*named, None)[:2], tuple(channels), delimiter, clock, steps)
+    named = (*named, None)[:2]
+    return Layout(*named, tuple(channels), delimiter, clock, steps, source["rows"])
 
 
 def blocks(
@@ -94,6 +97,8 @@ def blocks(
     channels = layout.channels if with_values else ()
     row = 1
     for batch in _batches(file, layout, channels):
+        if layout.rows is not None:
+            batch = batch.slice(0, layout.rows + 1 - row)
         texts = batch.column(layout.time)
         times = series_clock.read(texts, layout.clock)
         if np.isnan(times).any():
@@ -106,6 +111,8 @@ def blocks(
         keys = batch.column(layout.key) if layout.key else None
         yield Block(row, times, keys, _values(batch, channels))
         row += len(times)
+        if layout.rows is not None and row > layout.rows:
+            return
 
 
 def by_key(

@@ -1,9 +1,10 @@
 """Plain text: an example per line, per file, or per window of characters.
 
-Features: `text`, and with `label: folder` the `label`, the name of the folder a file
-lies in. Texts stay as they are, but for the end of a line; lines and files of blanks
-are left out and counted. A window is `window` characters (code points) of one file, the
-last one what is left: windows joined are the file.
+Features: `text`; with `per: window` the `window`, its number in the file from 1; with
+`label: folder` the `label`, the name of the folder a file lies in. Texts stay as they
+are, but for the end of a line; lines and files of blanks are left out and counted. A
+window is `window` characters (code points) of one file, the last one what is left:
+windows joined are the file.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -62,8 +63,8 @@ def read(piece: Piece) -> Iterator[Batch]:
     for path, relative in piece.options["files"]:
         with files.open_decompressed(path) as file:
             chunks = utf8.transcoded(file, piece.options["encoding"])
-            for where, text in split(chunks, piece.options["window"]):
-                texts.add(relative, where, text)
+            for number, text in split(chunks, piece.options["window"]):
+                texts.add(relative, number, text)
                 if texts.is_full():
                     yield texts.batch()
                     texts = _Texts(piece.options)
@@ -78,15 +79,17 @@ class _Texts:
     names: list[str] = field(default_factory=list)
     texts: list[bytes] = field(default_factory=list)
     labels: list[str] = field(default_factory=list)
+    numbers: list[int] = field(default_factory=list)
     bad: list[BadRow] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     size_bytes: int = 0
 
-    def add(self, relative: str, where: str, text: bytes) -> None:
-        """Take a text in; `where` in its file it stands."""
-        name = f"{relative}{where}"
-        if self.options["per"] in _BLANK and not text.strip():
-            self.notes.append(_BLANK[self.options["per"]])
+    def add(self, relative: str, number: int, text: bytes) -> None:
+        """Take a text in; `number` says which of its file it is, 0 for all of it."""
+        per = self.options["per"]
+        name = f"{relative} {per} {number}" if number else relative
+        if per in _BLANK and not text.strip():
+            self.notes.append(_BLANK[per])
             return
         why = self._fault(text)
         if why:
@@ -97,6 +100,7 @@ class _Texts:
         self.names.append(name)
         self.texts.append(text)
         self.labels.append(small_files.label(relative))
+        self.numbers.append(number)
         self.size_bytes += len(text)
 
     def _fault(self, text: bytes) -> str:
@@ -120,13 +124,15 @@ class _Texts:
     def batch(self) -> Batch:
         # As binary first: the cast checks in C++ that it is UTF-8.
         columns = {"text": pa.array(self.texts, pa.binary()).cast(pa.string())}
+        if self.options["per"] == "window":
+            columns["window"] = pa.array(self.numbers, pa.int64())
         if self.options["label"] == "folder":
             columns["label"] = pa.array(self.labels, pa.string())
         table = pa.RecordBatch.from_pydict(columns)
         return Batch(self.names, table, bad=tuple(self.bad), notes=tuple(self.notes))
 
 
-def _lines(chunks: Iterator[bytes], window: int) -> Iterator[tuple[str, bytes]]:
+def _lines(chunks: Iterator[bytes], window: int) -> Iterator[tuple[int, bytes]]:
     """Yield lines without their ends, counted from 1.
 
     Of a line that is too long, only so much is kept that one sees that it is.
@@ -138,22 +144,22 @@ def _lines(chunks: Iterator[bytes], window: int) -> Iterator[tuple[str, bytes]]:
         rest = rest[: LARGEST_BYTES + 1]
         for line in lines:
             number += 1
-            yield f" line {number}", line.removesuffix(b"\r")
+            yield number, line.removesuffix(b"\r")
     if rest:
-        yield f" line {number + 1}", rest.removesuffix(b"\r")
+        yield number + 1, rest.removesuffix(b"\r")
 
 
-def _whole(chunks: Iterator[bytes], window: int) -> Iterator[tuple[str, bytes]]:
+def _whole(chunks: Iterator[bytes], window: int) -> Iterator[tuple[int, bytes]]:
     del window
     text = bytearray()
     for chunk in chunks:
         text += chunk
         if len(text) > LARGEST_BYTES:
             break
-    yield "", bytes(text)
+    yield 0, bytes(text)
 
 
-def _windows(chunks: Iterator[bytes], window: int) -> Iterator[tuple[str, bytes]]:
+def _windows(chunks: Iterator[bytes], window: int) -> Iterator[tuple[int, bytes]]:
     """Yield windows, counted from 1; a chunk ends between two characters."""
     number, rest = 0, ""
     for chunk in chunks:
@@ -161,11 +167,11 @@ def _windows(chunks: Iterator[bytes], window: int) -> Iterator[tuple[str, bytes]
         ends = len(text) - len(text) % window
         for start in range(0, ends, window):
             number += 1
-            yield f" window {number}", text[start : start + window].encode()
+            yield number, text[start : start + window].encode()
         rest = text[ends:]
     if rest:
-        yield f" window {number + 1}", rest.encode()
+        yield number + 1, rest.encode()
 
 
-_Split = Callable[[Iterator[bytes], int], Iterator[tuple[str, bytes]]]
+_Split = Callable[[Iterator[bytes], int], Iterator[tuple[int, bytes]]]
 _SPLITS: Mapping[str, _Split] = {"line": _lines, "file": _whole, "window": _windows}

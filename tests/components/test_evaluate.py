@@ -7,6 +7,7 @@ from tensorflow_model_analysis.proto import config_pb2, validation_result_pb2
 
 from components import evaluate
 from recipes.schema import METRICS, Bound
+from tests.components.sections import section as transform_section
 
 NOTHING = Bound().model_dump()
 
@@ -17,7 +18,9 @@ def bound(**bounds):
 
 def config(metrics, *, slices=(), with_baseline=False):
     section = {"metrics": metrics, "slices": slices}
-    return evaluate.eval_config(section, with_baseline=with_baseline)
+    return evaluate.eval_config(
+        section, transform_section(numeric=["x"]), with_baseline=with_baseline
+    )
 
 
 def thresholds(name, **bounds):

@@ -20,7 +20,7 @@ from recipes.errors import BadInputError
 
 DATA = Path(__file__).parents[3] / "shared/data/etth1/ETTh1.csv"
 SOURCE = {"time": "t", "context": 3, "horizon": 2, "stride": 1}
-SOURCE |= {"columns": None, "targets": None, "key": None}
+SOURCE |= {"columns": None, "targets": None, "key": None, "rows": None}
 SHARES = {"train": 2, "eval": 1, "test": 1}
 WHOLE = dict.fromkeys(SHARES, "all")  # nothing is cut
 HOUR = datetime.timedelta(hours=1)
@@ -76,6 +76,14 @@ def test_windows_of_a_ramp_are_those_made_by_hand(tmp_path):
 def test_windows_over_a_cut_are_counted(tmp_path):
     _, notes = read(write(tmp_path / "r.csv", ramp(20)))
     assert notes == {series_windows.CROSSES_CUT: 2, "channels: a, b": 1}
+
+
+def test_rows_beyond_those_wanted_are_in_no_split(tmp_path):
+    rows = [((START + i * HOUR).isoformat(), i) for i in range(20)]
+    path = write(tmp_path / "a.csv", rows, "t,a")
+    got, _ = read(path, rows=16)
+    want, _ = read(write(path, rows[:16], "t,a"))
+    assert got == want
 
 
 @pytest.mark.parametrize("stride", [1, 3, 7])

@@ -45,6 +45,7 @@ def test_windows_joined_are_the_file(tmp_path, window):
     assert "".join(texts([batch])) == whole
     assert {len(t) for t in texts([batch])[:-1]} <= {window}
     assert batch.names[0] == "a.txt window 1"
+    assert batch.table["window"].to_pylist() == [*range(1, len(batch.names) + 1)]
 
 
 def test_windows_do_not_cross_files(tmp_path):

@@ -1,4 +1,4 @@
-"""Training: what it resumes from, when it stops, and what it refuses."""
+"""Training: what it learns, when it stops, what it refuses and what it records."""
 
 import json
 import logging
@@ -6,131 +6,102 @@ import logging
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 
 from components import train
+from components.checkpoints import Checkpoints
+from components.training_data import length
 from recipes.errors import BadInputError
-from tests.components.records import example, write
-from tests.components.sections import section
-
-TRANSFORM = section(label={"feature": "y", "above": 0.0}, numeric=["a", "b"])
-TRAIN = {
-    "epochs": 3,
-    "global_batch_size": 8,
-    "max_steps": None,
-    "optimizer": "adam",
-    "learning_rate": 0.05,
-    "seed": 0,
-}
-SPEC = {
-    "a_xf": tf.io.FixedLenFeature([1], tf.float32),
-    "b_xf": tf.io.FixedLenFeature([1], tf.float32),
-    "strata_label": tf.io.FixedLenFeature([1], tf.int64),
-}
+from tests.components.trainings import config, examples, fitted, train_section
 
 
-def config(dropout=0.0, **changes):
-    arguments = {"units": [4], "dropout": dropout}
-    model = {"family": "wide_deep", "arguments": arguments}
-    return {"transform": TRANSFORM, "model": model, "train": {**TRAIN, **changes}}
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    return examples(tmp_path_factory.mktemp("examples"))
 
 
-@pytest.fixture
-def files(tmp_path):
-    """32 examples to learn from and 8 to watch: is a + b above 0?"""
-    values = np.random.default_rng(0).normal(size=(40, 2))
-    rows = [
-        example(a_xf=float(a), b_xf=float(b), strata_label=int(a + b > 0))
-        for a, b in values
+def test_each_epoch_is_recorded_and_the_model_learns(data, tmp_path):
+    _, state, checkpoints = fitted(data, tmp_path, epochs=20)
+    assert len(state.epochs) == len(state.epoch_seconds) == 20
+    assert set(state.epochs[0]) == {"loss", "accuracy", "val_loss", "val_accuracy"}
+    assert state.epochs[-1]["loss"] < state.epochs[0]["loss"] / 2
+    assert (state.step, checkpoints.restored_step) == (80, 0)
+
+
+def test_a_loss_that_is_no_number_stops_at_the_update(data, tmp_path):
+    changes = {"learning_rate": 1e38, "optimizer": "sgd"}
+    message = r"no number in epoch 1 at step 2 of 4 \(update 2\)\. Its batch holds num"
+    for _ in range(2):  # the second time too: nothing diverged was kept
+        with pytest.raises(BadInputError, match=message):
+            fitted(data, tmp_path / "kept", **changes, checkpoint_steps=1)
+
+
+@pytest.mark.slow
+def test_an_input_that_is_no_number_is_named(tmp_path):
+    data = examples(tmp_path / "data", broken=5)
+    with pytest.raises(BadInputError, match=r"Its batch holds nan in a, example . of"):
+        fitted(data, tmp_path / "kept")
+
+
+@pytest.mark.slow
+def test_weights_broken_by_the_last_update_are_noticed(data, tmp_path):
+    changes = {"learning_rate": 3e38, "optimizer": "sgd", "max_steps": 1}
+    with pytest.raises(BadInputError, match="loss on `eval` became nan after epoch 1"):
+        fitted(data, tmp_path / "kept", **changes)
+    assert not list(tmp_path.rglob("*.npz"))
+
+
+@pytest.mark.slow
+def test_early_stopping_exports_the_best_weights(data, tmp_path):
+    options = {"metric": "loss", "patience": 2}
+    changes = {"learning_rate": 8.0, "optimizer": "momentum", "epochs": 30}
+    learner, state, _ = fitted(data, tmp_path, early_stopping=options, **changes)
+    losses = [epoch["val_loss"] for epoch in state.epochs]
+    best = int(np.argmin(losses))
+    assert state.stopped == "early stopping"
+    assert len(losses) == best + 3
+    assert state.best["epoch"] == best + 1
+    assert train._score(data, config())(learner.network) == pytest.approx(
+        state.epochs[best]["val_accuracy"]
+    )
+
+
+@pytest.mark.slow
+def test_a_time_budget_ends_at_an_update(data, tmp_path):
+    seconds = iter(range(1000))
+    changes = {"minutes": 0.25, "schedule": "linear", "epochs": 100}
+    learner, state, _ = fitted(data, tmp_path, clock=lambda: next(seconds), **changes)
+    assert state.stopped == "time budget"
+    assert 15 <= state.seconds < 25
+    assert 2 <= state.step < 12
+    rate = float(learner.optimizer.learning_rate)
+    assert rate < 0.25 * 0.05  # it has fallen by the time, not by the updates
+    _, again, _ = fitted(data, tmp_path, **changes)
+    assert again.step == state.step
+
+
+@pytest.mark.slow
+def test_the_averages_are_what_is_looked_at_and_exported(data, tmp_path):
+    changes = {"optimizer": "sgd", "max_steps": 2, "global_batch_size": 16}
+    raw = [
+        fitted(data, tmp_path / str(n), **changes | {"max_steps": n})[0] for n in (1, 2)
     ]
-    return {
-        "train": [write(tmp_path / "train.gz", rows[:32])],
-        "eval": [write(tmp_path / "eval.gz", rows[32:])],
-    }
+    averaged, state, _ = fitted(data, tmp_path / "ema", **changes, ema=0.75)
+    one, two = (learner.network.get_weights() for learner in raw)
+    for first, second, got in zip(
+        one, two, averaged.network.get_weights(), strict=True
+    ):
+        np.testing.assert_allclose(got, 0.75 * first + 0.25 * second, rtol=1e-5)
+    assert train._score(data, config())(averaged.network) == pytest.approx(
+        state.epochs[-1]["val_accuracy"]
+    )
 
 
-def fitted(files, directory, **changes):
-    """Return a fresh model after `fit`, its checkpoints and the epochs run."""
-    keras.utils.set_random_seed(0)
-    model = train.build(config(**changes))
-    checkpoints = train.EpochCheckpoints(directory)
-    epochs = train.fit(model, files, SPEC, config(**changes), checkpoints)
-    return model, checkpoints, epochs
-
-
-def assert_same_state(one, two):
-    pairs = zip(one.weights, two.weights, strict=True)
-    slots = zip(one.optimizer.variables, two.optimizer.variables, strict=True)
-    for got, want in (*pairs, *slots):
-        np.testing.assert_allclose(got.numpy(), want.numpy(), rtol=1e-6, atol=1e-7)
-
-
-def test_each_epoch_is_recorded_and_the_model_learns(files, tmp_path):
-    _, checkpoints, epochs = fitted(files, tmp_path / "kept", epochs=20)
-    assert len(epochs) == 20
-    assert set(epochs[0]) == {"loss", "accuracy", "val_loss", "val_accuracy"}
-    assert epochs[-1]["loss"] < epochs[0]["loss"] / 2
-    assert checkpoints.restored_epoch == 0
-
-
-def test_the_newest_weights_come_back_with_the_optimizers(files, tmp_path):
-    model, _, _ = fitted(files, tmp_path / "kept")
-    again = train.build(config())
-    assert train.EpochCheckpoints(tmp_path / "kept").restore(again) == 3
-    assert_same_state(again, model)
-    assert int(again.optimizer.iterations) == 12  # 3 epochs of 32 / 8 steps
-
-
-def test_only_the_last_epoch_is_kept(files, tmp_path):
-    fitted(files, tmp_path / "kept")
-    names = [path.name for path in (tmp_path / "kept").iterdir()]
-    assert names == ["epoch-000003.weights.h5"]
-
-
-@pytest.mark.parametrize("dropout", [0.0, 0.5])
-def test_a_resumed_training_ends_like_an_undisturbed_one(files, tmp_path, dropout):
-    whole, _, _ = fitted(files, tmp_path / "whole", epochs=4, dropout=dropout)
-    fitted(files, tmp_path / "cut", epochs=2, dropout=dropout)
-    cut = tmp_path / "cut"
-    resumed, checkpoints, epochs = fitted(files, cut, epochs=4, dropout=dropout)
-    assert checkpoints.restored_epoch == 2
-    assert len(epochs) == 2
-    assert_same_state(resumed, whole)
-
-
-def test_a_draft_left_by_a_kill_is_ignored(files, tmp_path):
-    model, _, _ = fitted(files, tmp_path / "kept")
-    (tmp_path / "kept" / "draft.weights.h5").write_bytes(b"half a file")
-    again = train.build(config())
-    assert train.EpochCheckpoints(tmp_path / "kept").restore(again) == 3
-    assert_same_state(again, model)
-
-
-def test_a_draft_alone_is_no_checkpoint(tmp_path):
-    (tmp_path / "draft.weights.h5").write_bytes(b"half a file")
-    assert train.EpochCheckpoints(tmp_path).restore(train.build(config())) == 0
-
-
-def test_without_checkpoints_it_starts_at_the_beginning(tmp_path):
-    checkpoints = train.EpochCheckpoints(tmp_path / "none")
-    assert checkpoints.restore(train.build(config())) == 0
-
-
-@pytest.mark.parametrize("epochs", [1, 3])
-def test_a_loss_that_is_no_number_stops_the_training(files, tmp_path, epochs):
-    with pytest.raises(BadInputError, match=r"became nan in epoch 1\. Lower train\.le"):
-        fitted(
-            files,
-            tmp_path / "kept",
-            epochs=epochs,
-            learning_rate=1e38,
-            optimizer="sgd",
-        )
-
-
-def test_a_split_smaller_than_a_batch_is_refused(files, tmp_path):
-    with pytest.raises(BadInputError, match="has 32 examples, less than one batch"):
-        fitted(files, tmp_path / "kept", global_batch_size=33)
+@pytest.mark.slow
+def test_half_precision_scales_losses_and_leaves_no_policy_behind(data, tmp_path):
+    learner, state, _ = fitted(data, tmp_path, precision="mixed_float16", epochs=2)
+    assert isinstance(learner.optimizer, keras.optimizers.LossScaleOptimizer)
+    assert keras.config.dtype_policy().name == "float32"
+    assert np.isfinite(state.epochs[-1]["val_loss"])
 
 
 @pytest.mark.parametrize(
@@ -141,22 +112,51 @@ def test_a_split_smaller_than_a_batch_is_refused(files, tmp_path):
         ({"max_steps": 12}, (12, 1)),
         ({"max_steps": 24}, (12, 2)),
         ({"max_steps": 1000}, (12, 3)),
+        ({"steps_per_execution": 5}, (10, 3)),
     ],
 )
 def test_the_length_of_a_training(changes, want):
-    assert train._length(100, {**TRAIN, **changes}) == want
+    assert length(100, train_section(**changes)) == want
 
 
-def test_a_family_that_cannot_be_built_is_an_error_of_the_recipe():
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"global_batch_size": 33}, "has 32 examples, less than one batch"),
+        ({"steps_per_execution": 5}, "at most the 4 updates of an epoch"),
+        ({"warmup_steps": 12}, "fewer train.warmup_steps than the 12 updates"),
+    ],
+)
+def test_a_training_that_cannot_be_is_refused(data, changes, message):
+    with pytest.raises(BadInputError, match=message):
+        train.build(config(**changes), data)
+
+
+def test_a_family_that_cannot_be_built_is_an_error_of_the_recipe(data):
     bad = config()
     bad["model"] = {"family": "wide_deep", "arguments": {"embedding_dim": 0}}
     with pytest.raises(BadInputError, match=r"^\[model\] "):
-        train.build(bad)
+        train.build(bad, data)
 
 
-def test_progress_is_reported_as_json_lines(files, tmp_path, caplog):
+def test_values_that_a_search_found_come_before_the_recipes():
+    before = config()
+    values = {
+        "train.learning_rate": 0.5,
+        "model.arguments.units": 7,
+        "tuner/epochs": 3,
+    }
+    got = train.tuned(before, {"space": [], "values": values})
+    assert got["train"]["learning_rate"] == 0.5
+    assert got["model"]["arguments"]["units"] == 7
+    assert before == config()
+    assert train.tuned(before, None) is before
+
+
+@pytest.mark.slow
+def test_progress_is_reported_as_json_lines(data, tmp_path, caplog):
     with caplog.at_level(logging.INFO, logger="strata.progress"):
-        fitted(files, tmp_path / "kept")
+        fitted(data, tmp_path)
     lines = [r.message for r in caplog.records if r.name == "strata.progress"]
     events = [json.loads(line) for line in lines]
     ends = [event for event in events if "val_loss" in event]
@@ -164,30 +164,47 @@ def test_progress_is_reported_as_json_lines(files, tmp_path, caplog):
     assert {event["epochs"] for event in ends} == {3}
 
 
-def test_figures_tell_of_replicas_and_resumption(tmp_path):
-    run = {
-        "parameters": 61706,
-        "replicas": 2,
-        "resumed_after_epoch": 4,
-        "seconds": 1.0,
-        "epochs": [{"loss": 0.12345, "val_accuracy": 0.989}],
-    }
-    (tmp_path / "training.json").write_text(json.dumps(run))
-    got = train.figures({"model_run": str(tmp_path)})
-    assert got["summary"] == (
-        "61,706 weights · loss 0.1235 · eval accuracy 98.90% · 2 replicas · "
-        "resumed after epoch 4"
-    )
+@pytest.mark.slow
+def test_several_updates_in_one_call_make_the_same_weights(data, tmp_path):
+    one, state, _ = fitted(data, tmp_path / "one")
+    four, other, _ = fitted(data, tmp_path / "four", steps_per_execution=4)
+    assert other.epochs == state.epochs
+    for want, got in zip(one.get_weights(), four.get_weights(), strict=True):
+        np.testing.assert_allclose(got, want, rtol=1e-6)
 
 
-@pytest.mark.parametrize("epochs", [1])
-def test_a_diverged_training_is_refused_again(files, tmp_path, epochs):
-    for _ in range(2):
-        with pytest.raises(BadInputError, match="became nan"):
-            fitted(
-                files,
-                tmp_path / "kept",
-                epochs=epochs,
-                learning_rate=1e38,
-                optimizer="sgd",
-            )
+RUN = {
+    "parameters": 61706,
+    "replicas": 1,
+    "resumed_at_step": 0,
+    "stopped": None,
+    "updates": 1200,
+    "exported_epoch": 1,
+    "epochs": [{"loss": 0.12345, "val_loss": 0.5}, {"loss": 0.1, "val_loss": 0.6}],
+}
+
+
+@pytest.mark.parametrize(
+    ("changes", "summary"),
+    [
+        ({}, "61,706 weights · loss 0.1235 · eval loss 0.5000"),
+        (
+            {"epochs": [{"loss": 0.12345, "val_accuracy": 0.989}], "replicas": 2},
+            "61,706 weights · loss 0.1235 · eval accuracy 98.90% · 2 replicas",
+        ),
+        (
+            {"stopped": "time budget", "resumed_at_step": 400},
+            "61,706 weights · loss 0.1235 · eval loss 0.5000 · time budget after 1,200 "
+            "updates · resumed after 400 updates",
+        ),
+    ],
+)
+def test_figures_tell_how_a_training_went(tmp_path, changes, summary):
+    (tmp_path / "training.json").write_text(json.dumps({**RUN, **changes}))
+    assert train.figures({"model_run": str(tmp_path)})["summary"] == summary
+
+
+def test_without_checkpoints_it_starts_at_the_beginning(data, tmp_path):
+    learner = train.build(config(), data)
+    state, metrics = Checkpoints(tmp_path / "none").restore(learner)
+    assert (state.step, metrics) == (0, [])

@@ -36,7 +36,7 @@ def version(request, tmp_path_factory):
     )
     export.write(model, transformed.output, section, str(folder))
     examples = [records.example(**row) for row in transformed.rows]
-    (folder / "assets.extra").mkdir()
+    (folder / "assets.extra").mkdir(exist_ok=True)
     warmup.write(folder / warmup.REQUESTS, folder, examples)
     return transformed.rows, folder
 

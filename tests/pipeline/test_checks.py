@@ -11,6 +11,7 @@ from recipes import load
 from recipes.errors import BadInputError
 
 HEADER = "tips,miles,age,town"
+DATA = Path(checks.__file__).parents[2] / "shared/data"
 TIPS = """\
 name: tips
 data: {csv: trips.csv}
@@ -52,16 +53,21 @@ def refusal(check, *arguments):
 
 @pytest.mark.parametrize("name", load.names())
 def test_every_shipped_recipe_passes(name):
+    checks.model(load.load(load.find(name)))
+
+
+@pytest.mark.skipif(not DATA.is_dir(), reason=f"the data sets of {DATA} are absent")
+@pytest.mark.parametrize("name", load.names())
+def test_the_data_of_every_shipped_recipe_have_its_columns(name, monkeypatch):
+    monkeypatch.setenv("STRATA_DATA", str(DATA))
     path = load.find(name)
-    recipe = load.load(path)
-    checks.model(recipe)
-    columns(recipe, path.parent)
+    columns(load.load(path), path.parent)
 
 
 def test_a_misspelled_family_gets_the_nearest_name(tips):
     recipe, _ = tips(None, "model.family=wide_dep")
     message = refusal(checks.model, recipe)
-    assert message.startswith("[model] family: Expected one of cnn, mlp")
+    assert message.startswith("[model] family: Expected one of audio, cnn,")
     assert message.endswith("Received: 'wide_dep'. Did you mean 'wide_deep'?")
 
 
@@ -133,6 +139,6 @@ def test_a_dotted_package_is_refused(tips):
 
 
 def test_a_family_for_images_is_refused_a_table(tips):
-    r, _ = tips(None, "model.family=mlp", "model.arguments={}")
-    with pytest.raises(BadInputError, match="mlp takes an array"):
+    r, _ = tips(None, "model.family=cnn", "model.arguments={}")
+    with pytest.raises(BadInputError, match="cnn takes an array"):
         checks.model(r)

@@ -8,11 +8,11 @@ import pytest
 
 from components import frozen, versions
 from pipeline import plan
-from pipeline.steps import STEPS
+from pipeline.steps import WITHOUT_SEARCH
 from recipes import load
 from tests.pipeline.line import Line
 
-ALL = [step.name for step in STEPS]
+ALL = [step.name for step in WITHOUT_SEARCH]
 AFTER_INGEST = [name for name in ALL if name != "ingest"]
 NOT_LEAKAGE = [name for name in AFTER_INGEST if name != "leakage"]
 TIPS = """\
@@ -158,9 +158,16 @@ def test_a_changed_source_reruns_the_steps_that_import_it(line, sources, source,
 def test_the_changed_source_is_named(line, sources):
     line.run()
     stale = stale_after(line, sources / "components/transform.py")
-    for step in ("transform", "train", "evaluate"):
+    for step in ("transform", "train"):
         assert "code components/transform.py changed" in stale[step]
     assert "ingest" not in stale
+
+
+def test_a_search_comes_before_the_training_and_changes_it(tips):
+    tips.run()
+    stale = tips.stale("tune.space={train.learning_rate: [0.1, 0.2]}")
+    assert list(stale)[:2] == ["tune", "train"]
+    assert stale["train"] == ("tune changed",)
 
 
 def test_a_new_release_of_a_package_reruns_what_depends_on_it(line, monkeypatch):
