@@ -244,7 +244,11 @@ def main() -> None:
     parser.add_argument("--only", help="rows of the table, with commas between")
     parser.add_argument("--seeds", type=int, help="instead of an entry's own number")
     parsed = parser.parse_args()
-    wanted = parsed.only.split(",") if parsed.only else [e.row for e in ENTRIES]
+    rows = [entry.row for entry in ENTRIES]
+    wanted = parsed.only.split(",") if parsed.only else rows
+    for name in wanted:
+        if name not in rows:
+            parser.error(f"--only: expected some of {', '.join(rows)}; got {name!r}")
     chosen = [e for e in ENTRIES if e.row in wanted]
     with tempfile.TemporaryDirectory() as folder:
         for entry in chosen:
@@ -296,7 +300,7 @@ def measure(entry: Entry, seed: int, data: Path, workspace: Path) -> Measurement
         what=entry.what,
         seed=seed,
         metric=metric,
-        ours=round(figure(steps["evaluate"]["metrics"], entry.metric), 4),
+        ours=figure(steps["evaluate"]["metrics"], entry.metric),
         aim=entry.aim,
         baseline=baseline,
         baseline_value=value,
@@ -350,7 +354,7 @@ def figure(metrics: Mapping[str, float], name: str) -> float:
     if name != "f1":
         return metrics[name]
     precision, recall = metrics["precision"], metrics["recall"]
-    return 2 * precision * recall / (precision + recall)
+    return 2 * precision * recall / max(1e-9, precision + recall)
 
 
 def best(
@@ -372,7 +376,8 @@ def save(found: Sequence[Measurement]) -> None:
     if RESULTS.exists():
         with RESULTS.open(newline="", encoding="utf-8") as file:
             rows = [*csv.DictReader(file)]
-    rows = [row for row in rows if row["recipe"] != found[0].recipe]
+    known = [entry.row for entry in ENTRIES if entry.row != found[0].recipe]
+    rows = [row for row in rows if row["recipe"] in known]
     rows += [{name: getattr(one, name) for name in names} for one in found]
     order = [entry.row for entry in ENTRIES]
     rows.sort(key=lambda row: (order.index(row["recipe"]), int(row["seed"])))

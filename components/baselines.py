@@ -1,14 +1,16 @@
-"""What a deep model must be compared with: majority vote and logistic regression.
+"""What a deep model must be compared with: simple ones, on the same examples.
 
-Both learn from the transformed `train` split and are scored on `test`, as the candidate
-is. Ids of a table are one-hot, its numbers as the model gets them; a text is how often
-each token is in it; pixels are 0..1 or as the recipe scales them; of audio every value
-is scaled to mean 0 and standard deviation 1.
+Majority vote and logistic regression, and of tables gradient-boosted trees; of a series
+and of texts to be written see `series_baselines` and `token_baselines`. They learn from
+the transformed `train` split and are scored on `test`, as the candidate is. Ids of a
+table are one-hot (for trees as they are), its numbers as the model gets them; a text is
+how often each token is in it; pixels are 0..1 or as the recipe scales them; of audio
+every value is scaled to mean 0 and standard deviation 1.
 """
 
 import json
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ import tensorflow as tf
 import tensorflow_transform as tft
 from scipy import sparse
 from sklearn import metrics
+from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
@@ -28,16 +31,19 @@ from tfx.dsl.component.experimental.annotations import (
 from tfx.dsl.component.experimental.decorators import component
 from tfx.types import standard_artifacts
 from tfx.types.artifact import Artifact
+from threadpoolctl import threadpool_limits
 
 import models
 from components import inputs, series_baselines, token_baselines, tokens
 from components.columns import LABEL
+from components.input_checks import kind
 
 # Bound memory and time; a linear model gains little from more.
 MAX_EXAMPLES = 200_000
 MAX_VALUES = 25_000_000  # of dense examples together
 MAX_WORK = 2_500_000_000  # values looked at while fitting
 MIN_ROUNDS, MAX_ROUNDS = 100, 1000  # whatever the work
+MAX_TREE_CLASSES = 20  # boosting grows a tree per class and round
 FILE_NAME = "baselines.json"
 
 
@@ -63,7 +69,11 @@ def Baselines(
         train, test = (load(folder, spec, section) for folder in folders)
         if section["audio"]:
             train, test = standardized(train, test)
-        result = compare(train, test, num_classes=max(2, inputs.num_outputs(section)))
+        num_classes = max(2, inputs.num_outputs(section))
+        result = compare(train, test, num_classes=num_classes)
+        if kind(section) == "table":
+            cells = (load(folder, spec, section, _cells) for folder in folders)
+            result |= compare_trees(*cells, num_classes=num_classes)
     else:
         module = series_baselines if section["series"] else token_baselines
         result = module.compare(*folders, spec, section)
@@ -73,10 +83,16 @@ def Baselines(
 Matrix = tuple[Any, np.ndarray]
 
 
-def load(directory: Path, spec: inputs.Spec, transform: Mapping[str, Any]) -> Matrix:
+def load(
+    directory: Path,
+    spec: inputs.Spec,
+    transform: Mapping[str, Any],
+    as_columns: Callable[[Any, Mapping[str, Any]], Any] | None = None,
+) -> Matrix:
     """Return (examples, columns) features, dense or sparse, and (examples,) labels.
 
-    Of more examples than are wanted every so many-th is taken.
+    Of more examples than are wanted every so many-th is taken. `as_columns` makes the
+    features of a batch; default: `columns`.
     """
     files = sorted(str(path) for path in directory.glob("*.gz"))
     size = width(transform)
@@ -93,7 +109,7 @@ def load(directory: Path, spec: inputs.Spec, transform: Mapping[str, Any]) -> Ma
     data = records.shard(max(1, every), 0).batch(batch_size).map(parse)
     blocks, labels = [], []
     for batch, label in data.prefetch(1):
-        blocks.append(columns(batch, transform))
+        blocks.append((as_columns or columns)(batch, transform))
         labels.append(np.reshape(label, -1))
     stack = sparse.vstack if sparse.issparse(blocks[0]) else np.concatenate
     return stack(blocks), np.concatenate(labels)
@@ -111,10 +127,27 @@ def compare(train: Matrix, test: Matrix, *, num_classes: int) -> dict[str, Any]:
     constant = np.tile(prior, (len(test[1]), 1))
     result = {"majority": _scores(test[1], constant)}
     if len(np.unique(train[1])) > 1:
-        model = _fit(*train)
-        predicted = np.zeros((len(test[1]), num_classes))
-        predicted[:, model.classes_] = model.predict_proba(test[0])
+        predicted = _guessed(_fit(*train), test[0], num_classes)
         result["logistic_regression"] = _scores(test[1], predicted)
+    return result
+
+
+def compare_trees(train: Matrix, test: Matrix, *, num_classes: int) -> dict[str, Any]:
+    """Return the test scores of boosted trees, or nothing where they cannot learn."""
+    if len(np.unique(train[1])) < 2 or num_classes > MAX_TREE_CLASSES:
+        return {}
+    model = HistGradientBoostingClassifier(random_state=0)
+    # Its threads wait for each other by spinning, on cores that a training needs.
+    with threadpool_limits(1, user_api="openmp"):
+        model.fit(*train)
+        predicted = _guessed(model, test[0], num_classes)
+    return {"gradient_boosted_trees": _scores(test[1], predicted)}
+
+
+def _guessed(model: Any, features: Any, num_classes: int) -> np.ndarray:
+    """Return (examples, classes) probabilities; 0 of a class that `train` lacks."""
+    result = np.zeros((features.shape[0], num_classes))
+    result[:, model.classes_] = model.predict_proba(features)
     return result
 
 
@@ -175,6 +208,14 @@ def columns(batch: Any, transform: Mapping[str, Any]) -> Any:
         return sparse.csr_matrix(rows) if is_bag else _counts(rows, size)
     raw_pixels = transform["image"] and transform["image"]["normalize"] == "none"
     return rows / 255.0 if raw_pixels else rows
+
+
+def _cells(batch: Mapping[str, tf.Tensor], transform: Mapping[str, Any]) -> np.ndarray:
+    """Return (examples, columns) float32 of a table: numbers, and ids as they are."""
+    del transform
+    return np.concatenate(
+        [c.numpy().astype(np.float32) for c in batch.values()], axis=1
+    )
 
 
 def _counts(ids: np.ndarray, size: int) -> sparse.csr_matrix:

@@ -13,11 +13,15 @@ from components.sources.locate import Located
 from recipes.errors import BadInputError
 from recipes.schema import DataRecipe, Recipe
 
-# How the annotation of a family's `input_shape` names what it takes -> in words.
+# What a family may take -> in words. Of arrays it is the number of axes; a `Language`
+# is ids whose every next one is predicted, by a family that has `read` and `step`.
 SHAPES = {
-    "tuple": "an array",
+    1: "an array of one axis",
+    2: "an array of two axes",
+    3: "an array of three axes",
     "Mapping": "a table",
     "Tokens": "the ids of a text",
+    "Language": "a language",
     "Pair": "pairs of texts",
     "Series": "a series",
     "Graph": "a graph",
@@ -44,12 +48,12 @@ def model(recipe: Recipe) -> None:
             )
     transform = recipe.transform.model_dump(mode="json")
     input_checks.check(transform)
-    taken = _shapes(recipe.model.family)
-    made = _shape(transform)
+    taken = _takes(recipe.model.family)
+    made = _made(transform)
     if made not in taken:
+        known = [text for key, text in SHAPES.items() if key in taken]
         raise BadInputError(
-            f"[model] family: {recipe.model.family} takes "
-            f"{' or '.join(text for s, text in SHAPES.items() if s in taken)}, and "
+            f"[model] family: {recipe.model.family} takes {' or '.join(known)}, and "
             f"[transform] makes {SHAPES[made]}."
         )
 
@@ -95,27 +99,36 @@ def columns(recipe: DataRecipe, located: Located) -> None:
             )
 
 
-def _shape(transform: Mapping[str, Any]) -> str:
+def _made(transform: Mapping[str, Any]) -> str | int:
     """Return the key of `SHAPES` for what a `transform` section makes."""
     of = input_checks.kind(transform)
+    if of == "image":
+        return 3
+    if of == "audio":
+        return len(input_checks.audio_shape(transform["audio"]))
     if of == "text":
-        return "Tokens" if transform["text"]["output"] == "ids" else "tuple"
-    shapes = {
-        "table": "Mapping",
-        "series": "Series",
-        "graph": "Graph",
-        "language": "Tokens",
-        "pairs": "Pair",
-    }
-    return shapes.get(of, "tuple")
+        return "Tokens" if transform["text"]["output"] == "ids" else 1
+    return {"table": "Mapping", "pairs": "Pair"}.get(of, of.capitalize())
 
 
-def _shapes(family: str) -> set[str]:
-    """Return the keys of `SHAPES` in the annotation of what a family takes."""
+def _takes(family: str) -> set[str | int]:
+    """Return the keys of `SHAPES` that the annotation of a family's `build` names."""
     annotation = _build(family).args.args[0].annotation
-    nodes = ast.walk(annotation) if annotation else ()
-    names = {node.id for node in nodes if isinstance(node, ast.Name)}
-    return names & SHAPES.keys()
+    taken: set[str | int] = set()
+    for node in ast.walk(annotation) if annotation else ():
+        if isinstance(node, ast.Name):
+            taken |= {node.id} & SHAPES.keys()
+        elif isinstance(node, ast.Subscript) and ast.unparse(node.value) == "tuple":
+            axes = ast.unparse(node.slice).strip("()").split(", ")
+            taken |= {1, 2, 3} if "..." in axes else {len(axes)}
+    if {"read", "step"} <= _functions(family) and "Tokens" in taken:
+        taken = taken - {"Tokens"} | {"Language"}
+    return taken
+
+
+def _functions(family: str) -> set[str]:
+    body = parse(Path(str(models.__file__)).with_name(f"{family}.py")).body
+    return {node.name for node in body if isinstance(node, ast.FunctionDef)}
 
 
 def _build_arguments(family: str) -> list[str]:

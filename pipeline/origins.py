@@ -19,13 +19,19 @@ def find(recipe: DataRecipe, history: History, workspace: Workspace) -> dict[str
         return {}
     found: dict[str, str] = {}
     start, distill = recipe.train.start_from, recipe.train.distill
+    if start and recipe.name in (start.run, start.version):
+        raise BadInputError(
+            f"[train.start_from] {recipe.name!r} would start from itself, and would "
+            "never be up to date. Name a version, such as "
+            f"`version: {recipe.name}/1`."
+        )
     if start and start.run:
         found["start_from_dir"] = str(_of_run(start.run, history))
     if start and start.version:
-        path = _of_version("start_from] version", start.version, workspace)
+        path = _of_version("[train.start_from] version", start.version, workspace)
         found["start_from_dir"] = str(path)
     if distill:
-        path = _of_version("distill] teacher", distill.teacher, workspace)
+        path = _of_version("[train.distill] teacher", distill.teacher, workspace)
         found["teacher_dir"] = str(path)
     return found
 
@@ -52,7 +58,7 @@ def _of_version(key: str, text: str, workspace: Workspace) -> Path:
     if number.isdecimal() and int(number) in found:
         return base_path / number
     raise BadInputError(
-        f"[train.{key}: {name!r} has the versions {', '.join(map(str, found))}. "
+        f"{key}: {name!r} has the versions {', '.join(map(str, found))}. "
         f"Received: {text!r}"
     )
 
@@ -61,7 +67,7 @@ def _existing(key: str, text: str) -> Path:
     path = Path(text).expanduser().absolute()
     if not path.is_dir():
         raise BadInputError(
-            f"[train.{key}: expected the name of a pushed model, NAME/VERSION, or a "
+            f"{key}: expected the name of a pushed model, NAME/VERSION, or a "
             f"directory. Received: {text!r}"
         )
     return path

@@ -38,7 +38,9 @@ def resume(name: str, overrides: Sequence[str], say: Say) -> int:
         place = _kill_in_training(name, overrides, killed)
         say(f" killed       by SIGKILL in {place}")
         got = _trained(name, overrides, killed)
-        say(f" resumed      {_words(got)}")
+        say(f" resumed      {_words(got)}, from update {got['resumed_at_step']}")
+    if not got["resumed_at_step"]:
+        raise StrataError("The second run began anew: it found no checkpoint.")
     return _verdict(want, got, "the resumed training ends with the same weights", say)
 
 

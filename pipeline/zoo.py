@@ -28,14 +28,27 @@ def show(names: Sequence[str], say: Callable[[str], None]) -> int:
       say: prints a line.
 
     Raises:
-      BadInputError: nothing has been measured.
+      BadInputError: nothing, or not that, has been measured.
     """
-    rows = [row for row in _read() if not names or row["recipe"] in names]
+    rows = _read()
+    known = {row["recipe"] for row in rows}
+    for name in names:
+        if name not in known:
+            raise BadInputError(
+                f"{name!r} has not been measured. Expected some of "
+                f"{', '.join(sorted(known))}."
+            )
+    rows = [row for row in rows if not names or row["recipe"] in names]
     lines = [_HEAD, *(_line(found) for found in _by_recipe(rows))]
     widths = [max(len(line[i]) for line in lines) for i in range(len(_HEAD))]
     for line in lines:
         cells = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
         say(f" {'  '.join(cells)}".rstrip())
+    if any(row["note"] for row in rows):
+        say(" * published figure of another split, data or protocol, or a remark:")
+        for recipe, note in dict.fromkeys((r["recipe"], r["note"]) for r in rows):
+            if note:
+                say(f"   {recipe}: {note}")
     for commit, hardware in sorted({(row["commit"], row["hardware"]) for row in rows}):
         say(f" measured at {commit} on {hardware}")
     return 0
@@ -76,5 +89,5 @@ def _line(rows: list[Row]) -> tuple[str, ...]:
         f"{minutes:.1f}",
         f"{first['metric']} {ours}",
         simple,
-        first["published"] or "-",
+        (first["published"] or "-") + ("*" if first["note"] else ""),
     )

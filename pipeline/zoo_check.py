@@ -46,8 +46,10 @@ class Checked:
 
 def check(names: Sequence[str], workspace: Workspace, say: Say) -> int:
     """Run, serve and ask each recipe; return 0, or 1 where one failed."""
-    folder = workspace.root / "zoo"
-    folder.mkdir(exist_ok=True)
+    # A place of its own: what it pushes is no model to serve.
+    workspace = Workspace(workspace.root / "zoo")
+    workspace.root.mkdir(exist_ok=True)
+    folder = workspace.root
     names = names or load.names()
     for name in names:  # a name that is not there ends this before anything runs
         small = smaller(load.load(load.find(name)))
@@ -68,6 +70,7 @@ def smaller(recipe: Recipe) -> dict[str, Any]:
     values["train"] |= {"epochs": 1, "max_steps": 2, "warmup_steps": 0}
     values["train"]["global_batch_size"] = min(16, recipe.train.global_batch_size)
     values["train"].pop("early_stopping", None)
+    values.pop("push", None)
     values["model"]["arguments"] = _tiny(recipe)
     for name, bound in values["evaluate"]["metrics"].items():
         bound.clear()
@@ -91,7 +94,7 @@ def _tiny(recipe: Recipe) -> dict[str, Any]:
     )
     found = subprocess.run(
         [sys.executable, "-c", code, recipe.model.family],
-        capture_output=True,
+        stdout=subprocess.PIPE,
         check=True,
         text=True,
     )
@@ -119,25 +122,23 @@ def _checked(name: str, folder: Path, workspace: Workspace) -> Checked:
     begin = time.monotonic()
     log = folder / f"{name}.log"
     command = [sys.executable, "-m", "pipeline.cli", "run", f"{folder / name}.yaml"]
-    with log.open("wb") as output:
-        ended = subprocess.run(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            timeout=_TIMEOUT_SECONDS,
-            check=False,
-            env={**os.environ, "STRATA_HOME": str(workspace.root)},
-        )
-    fault = ""
-    if ended.returncode:
+    try:
+        with log.open("wb") as output:
+            subprocess.run(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                timeout=_TIMEOUT_SECONDS,
+                check=True,
+                env={**os.environ, "STRATA_HOME": str(workspace.root)},
+            )
+        fault = _asked(name, folder, workspace)
+    except subprocess.SubprocessError as error:
         last = log.read_text("utf-8", errors="replace").strip().splitlines()[-1:]
-        fault = f"exit {ended.returncode}: {''.join(last)} ({log})"
-    else:
-        try:
-            fault = _asked(name, folder, workspace)
-        except (ServerError, StrataError) as error:
-            fault = str(error)
+        fault = f"{error}: {''.join(last)} ({log})"
+    except (ServerError, StrataError) as error:
+        fault = str(error)
     return Checked(name, time.monotonic() - begin, fault)
 
 

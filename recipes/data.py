@@ -166,6 +166,13 @@ class Series(Files):
     )
     key: str | None = Field(None, description="Column that tells several series apart.")
 
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        for name in self.targets or ():
+            if self.columns and name not in self.columns:
+                raise ValueError(f"`targets`: {name!r} is none of `columns`.")
+        return self
+
 
 class Graph(Files):
     """A graph: an example per node, with its sampled neighbourhood.

@@ -8,10 +8,10 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
-from recipes.data import Data
+from recipes.data import Data, Series
 from recipes.section import Name, Section
 from recipes.train import Export, Train, Tune
-from recipes.transform import Transform
+from recipes.transform import SeriesInput, Transform
 from recipes.validation import Validation
 
 # TFMA metric -> whether higher is better. Names are TFMA's; a wrong one would fail
@@ -158,6 +158,28 @@ class Recipe(DataRecipe):
                     f"[transform.series] {name}: expected the {getattr(source, name)} "
                     f"steps of [data.series]. Received: {getattr(read, name)}"
                 )
+        if source.columns and len(source.columns) != read.channels:
+            raise ValueError(
+                f"[transform.series] channels: expected {len(source.columns)}, the "
+                f"columns of [data.series]. Received: {read.channels}"
+            )
+        self._check_targets(source, read)
+
+    def _check_targets(self, source: Series, read: SeriesInput) -> None:
+        """Names on one side, places on the other: they must mean the same."""
+        if source.targets is None and read.targets is None:
+            return
+        if not source.columns or source.targets is None or read.targets is None:
+            raise ValueError(
+                "targets: expected `columns` and `targets` in [data.series], by name, "
+                "and `targets` in [transform.series], by place; or neither of these."
+            )
+        places = tuple(map(source.columns.index, source.targets))
+        if places != read.targets:
+            raise ValueError(
+                f"[transform.series] targets: expected {list(places)}, the places of "
+                f"{', '.join(source.targets)}. Received: {list(read.targets)}"
+            )
 
 
 def _predicted(transform: Transform) -> str:

@@ -30,6 +30,15 @@ def test_scores_on_separable_data():
     }
 
 
+def test_trees_learn_what_no_line_separates():
+    cells = np.tile(np.arange(8, dtype=np.float32), 64)[:, None]
+    labels = ((cells[:, 0] > 1) & (cells[:, 0] < 6)).astype(int)
+    got = baselines.compare_trees((cells, labels), (cells, labels), num_classes=2)
+    assert got["gradient_boosted_trees"]["accuracy"] == 1.0
+    alone = (cells, np.zeros(len(cells), int))
+    assert baselines.compare_trees(alone, alone, num_classes=2) == {}
+
+
 def test_sparse_columns_give_the_scores_of_dense_ones():
     thin = [(sparse.csr_matrix(x), np.array(y)) for x, y in (TRAIN, TEST)]
     assert baselines.compare(*thin, num_classes=2) == baselines.compare(

@@ -138,6 +138,22 @@ def test_a_dotted_package_is_refused(tips):
         columns(r, folder)
 
 
+@pytest.mark.parametrize(
+    ("recipe", "family", "message"),
+    [
+        ("shakespeare", "transformer_encoder", "takes the ids of a text, and"),
+        ("trec_lstm", "transformer_decoder", "takes a language, and"),
+        ("dates", "transformer_decoder", "makes pairs of texts"),
+        ("digits", "audio", "takes an array of one axis, and"),
+        ("cora_gcn", "forecast", "takes a series, and"),
+    ],
+)
+def test_a_family_that_takes_something_else_is_refused(recipe, family, message):
+    overrides = [f"model.family={family}", "model.arguments={}"]
+    other = load.load(load.find(recipe), overrides)
+    assert message in refusal(checks.model, other)
+
+
 def test_a_family_for_images_is_refused_a_table(tips):
     r, _ = tips(None, "model.family=cnn", "model.arguments={}")
     with pytest.raises(BadInputError, match="cnn takes an array"):

@@ -57,6 +57,7 @@ def test_a_run_is_the_last_training_of_a_recipe(find, tmp_path):
     [
         ("train.start_from.run=other", "First: ./strata run other"),
         ("train.start_from.version=nowhere", "Received: 'nowhere'"),
+        ("train.start_from.version=digits", "would start from itself"),
         ("train.start_from.version=old/9", "'old' has the versions 3"),
     ],
 )

@@ -17,6 +17,7 @@ ROW = {
     "baseline": "logistic regression",
     "baseline_value": "0.57",
     "published": "GCN 0.815",
+    "note": "",
     "parameters": "92231",
     "train_minutes": "0.4",
     "commit": "abc1234",
@@ -53,6 +54,19 @@ def test_seeds_of_a_recipe_are_one_line_with_mean_and_spread(results):
     assert "accuracy 0.8100 ± 0.0141 (2 seeds)" in line
     assert "logistic regression 0.5700" in line
     assert source == " measured at abc1234 on 2 cores"
+
+
+def test_a_published_figure_of_something_else_is_marked(results):
+    results({"note": "another split"})
+    _, line, *notes = shown()
+    assert line.endswith("GCN 0.815*")
+    assert "   cora: another split" in notes
+
+
+def test_a_recipe_that_was_not_measured_is_named(results):
+    results({})
+    with pytest.raises(BadInputError, match="'coral' has not been measured"):
+        shown("coral")
 
 
 def test_only_the_recipes_asked_for_are_shown(results):

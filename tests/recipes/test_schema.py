@@ -5,6 +5,8 @@ import copy
 import pytest
 from pydantic import ValidationError
 
+from recipes import load
+from recipes.errors import BadInputError
 from recipes.schema import Recipe
 
 TABLE = {
@@ -145,3 +147,21 @@ def test_a_column_that_no_model_can_name_is_refused():
     transform = TABLE["transform"] | {"numeric": ["sepal length (cm)"]}
     with pytest.raises(ValidationError, match="called so anyway"):
         read(TABLE | {"transform": transform})
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["data.series.context=100"], "context: expected the 100 steps"),
+        (["data.series.columns=[a, b]"], "channels: expected 2, the columns"),
+        (["transform.series.targets=[0]"], "or neither of these"),
+        (["train.strategy=multiworker", "train.minutes=5"], "do not fit `strategy"),
+        (["export={litert: true, quantize: int8}"], "`litert` cannot be written"),
+        (["train.steps_per_execution=2", "train.strategy=tpu"], "crashes Keras 3.15"),
+        (["train.accumulate=5"], "must be a multiple of"),
+        (["evaluate.metrics={AUC: {at_least: 0.5}}"], "AUC does not fit a series"),
+    ],
+)
+def test_sections_that_contradict_each_other_are_refused(overrides, message):
+    with pytest.raises(BadInputError, match=message):
+        load.load(load.find("etth1_dlinear"), overrides)
