@@ -46,7 +46,7 @@ def generate(
     Args:
       model: a language model, named after its family, which has `read` and `step`.
       ids: (batch, length) int64 with padding behind, each row at least one token.
-      max_tokens: () int32, after which a text is left as it is.
+      max_tokens: () int32 from 0 to `MAX_TOKENS`, after which a text is left as it is.
       sampling: how tokens are drawn.
 
     Returns:
@@ -64,19 +64,23 @@ def generate(
     def write(number, text, going, logits, window, num_used, cache):
         drawn = sample(_allowed(logits), number, sampling)
         drawn = tf.where(going, drawn, tf.constant(PADDING, tf.int64))
-        text = text.write(number, drawn)
+        text = text.write(number + 1, drawn)
         window, num_used, cache = _make_room(model, window, num_used, cache)
         window = _put(window, num_used, drawn)
         logits, cache = family.step(model, drawn, num_used, cache)
         going &= drawn != END
-        return number + 1, text, going, logits, window, num_used + 1, cache
+        num_used += tf.cast(going, tf.int32)  # a text that has ended fills no window
+        return number + 1, text, going, logits, window, num_used, cache
 
+    text = tf.TensorArray(tf.int64, 1, dynamic_size=True, element_shape=[None])
+    # An array without any element has no shape, and `max_tokens` may be 0.
+    text = text.write(0, tf.zeros_like(num_used, tf.int64))
     _, text, *_ = tf.while_loop(
         lambda number, text, going, *_: (number < max_tokens) & tf.reduce_any(going),
         write,
         (
             tf.constant(0),
-            tf.TensorArray(tf.int64, 0, dynamic_size=True, element_shape=[None]),
+            text,
             tf.fill(tf.shape(num_used), True),
             logits,
             ids,
@@ -84,7 +88,7 @@ def generate(
             cache,
         ),
     )
-    written = tf.transpose(text.stack())
+    written = tf.transpose(text.stack()[1:])
     return tf.where(written == END, tf.constant(PADDING, tf.int64), written)
 
 
@@ -101,20 +105,25 @@ def answer(model: keras.Model, source: tf.Tensor, length: int) -> tf.Tensor:
     """
     family = models.load(model.name)
     batch_size = tf.shape(source)[0]
-    text = tf.TensorArray(tf.int64, length, element_shape=[None])
+    text = tf.TensorArray(tf.int64, 0, dynamic_size=True, element_shape=[None])
+
+    def go_on(number, text, token, cache):
+        del text, cache
+        # Once at least: an array without any element has no shape.
+        return (number < length) & ((number == 0) | ~tf.reduce_all(_is_over(token)))
 
     def write(number, text, token, cache):
         positions = tf.fill([batch_size], number)
         logits, cache = family.step(model, token, positions, cache)
         best = tf.argmax(_allowed(logits), axis=-1)
-        ended = (token == END) | (token == PADDING)
-        token = tf.where(ended, tf.constant(PADDING, tf.int64), best)
+        token = tf.where(_is_over(token), tf.constant(PADDING, tf.int64), best)
         return number + 1, text.write(number, token), token, cache
 
     start = tf.fill([batch_size], tf.constant(START, tf.int64))
     state = tf.constant(0), text, start, family.read(model, source)
-    _, text, *_ = tf.while_loop(lambda number, *_: number < length, write, state)
-    return tf.transpose(text.stack())
+    num_written, text, *_ = tf.while_loop(go_on, write, state)
+    padding = [[0, 0], [0, length - num_written]]
+    return tf.ensure_shape(tf.pad(tf.transpose(text.stack()), padding), [None, length])
 
 
 def sample(logits: tf.Tensor, number: tf.Tensor, sampling: Sampling) -> tf.Tensor:
@@ -124,10 +133,6 @@ def sample(logits: tf.Tensor, number: tf.Tensor, sampling: Sampling) -> tf.Tenso
     # Any number does where the temperature is 0: then the first one is taken.
     is_greedy = sampling.temperature == 0
     ranked /= tf.where(is_greedy, 1.0, sampling.temperature)
-    shares = tf.nn.softmax(ranked)
-    kept = tf.cumsum(shares, axis=1, exclusive=True) < sampling.top_p
-    top_k = tf.where(sampling.top_k > 0, sampling.top_k, num_ids)
-    kept &= tf.range(num_ids) < top_k
     draws = tf.random.stateless_uniform(
         tf.shape(ranked),
         tf.stack([sampling.seed, tf.cast(number, tf.int64)]),
@@ -135,9 +140,26 @@ def sample(logits: tf.Tensor, number: tf.Tensor, sampling: Sampling) -> tf.Tenso
         alg="philox",  # draws a row alike whatever follows it, on any device
     )
     # The largest of logits with Gumbel noise is a draw by their softmax.
-    noisy = tf.where(kept, ranked - tf.math.log(-tf.math.log(draws)), _NEVER)
+    noisy = tf.where(
+        _kept(ranked, sampling), ranked - tf.math.log(-tf.math.log(draws)), _NEVER
+    )
     rank = tf.where(is_greedy, 0, tf.argmax(noisy, axis=-1, output_type=tf.int32))
     return tf.cast(tf.gather(ids, rank, batch_dims=1), tf.int64)
+
+
+def _kept(ranked: tf.Tensor, sampling: Sampling) -> tf.Tensor:
+    """Say of (batch, ids) logits, the largest first, which may be drawn."""
+    num_ids = ranked.shape[-1]
+    before = tf.cumsum(tf.nn.softmax(ranked), axis=1, exclusive=True)
+    # Of 1 all are kept: rounding brings the sum there before the last.
+    kept = (before < sampling.top_p) | (sampling.top_p >= 1)
+    top_k = tf.where(sampling.top_k > 0, sampling.top_k, num_ids)
+    return kept & (tf.range(num_ids) < top_k)
+
+
+def _is_over(tokens: tf.Tensor) -> tf.Tensor:
+    """Say of the last token of texts whether nothing follows."""
+    return (tokens == END) | (tokens == PADDING)
 
 
 def _check(max_tokens: tf.Tensor, sampling: Sampling) -> None:

@@ -6,7 +6,7 @@ list of numbers as text, which takes as much room as there is to say. Transforme
 columns:
 
 - `edges_xf` (batch, 1): the place of each edge in the adjacency, row by row: receiver x
-  max_nodes + sender, such as "1 64 130";
+  max_nodes + sender, such as "1 64 130"; edges from a node to itself are left out;
 - `node_features_xf`: where the source lists what is not 0, (batch, 1), the places in a
   matrix of (max_nodes, num_features), and, where they are not all 1,
   `node_values_xf` (batch, 1), the values there. Otherwise (batch, max_nodes x
@@ -15,9 +15,8 @@ columns:
 `serve_raw` takes `features` (batch, nodes, num_features) float32, the root first, and
 `adjacency` (batch, nodes, nodes) float32: 1 at [receiver, sender] of each edge, which
 leads from a neighbour to the node it was sampled for. Neighbourhoods of fewer nodes
-than others are filled up with zeros; the last nodes beyond max_nodes are left out, and
-so are edges from a node to itself. If all features trained on were 0 or 1, each but 0
-counts as 1.
+than others are filled up with zeros; the last nodes beyond max_nodes are left out. If
+all features trained on were 0 or 1, each but 0 counts as 1.
 """
 
 from collections.abc import Mapping, Sequence
@@ -158,7 +157,7 @@ def _edges(
         tf.minimum(sender, receiver) >= 0,
         tf.maximum(sender, receiver) <= last,
     )
-    is_kept = tf.maximum(sender, receiver) < max_nodes
+    is_kept = (tf.maximum(sender, receiver) < max_nodes) & (sender != receiver)
     return _written(senders, receiver * max_nodes + sender, is_kept)
 
 

@@ -25,6 +25,7 @@ import tensorflow_transform as tft
 
 import models
 from components.columns import LABEL, transformed_name
+from recipes.errors import BadInputError
 
 CONTEXT, SCALE = transformed_name("context"), transformed_name("series_scale")
 Feature = tf.Tensor | tf.SparseTensor
@@ -189,14 +190,34 @@ def _number(time: Feature) -> tf.Tensor:
 
 
 def _dense(feature: Feature, size: int) -> tf.Tensor:
-    """Return (batch, size) float32, NaN where a row has no value."""
-    if not isinstance(feature, tf.SparseTensor):
-        return tf.reshape(tf.cast(feature, tf.float32), [-1, size])
+    """Return (batch, size) float32, NaN where a row has no value.
+
+    Raises:
+      BadInputError: rows do not have so many values. Reshaped to what the recipe says
+        they would make a batch of other rows, and train.
+      tf.errors.InvalidArgumentError, when run: a row of a list without a fixed length
+        has more.
+    """
     feature = tf.cast(feature, tf.float32)
-    rows = tf.SparseTensor(
-        feature.indices, feature.values, [feature.dense_shape[0], size]
+    if not isinstance(feature, tf.SparseTensor):
+        if feature.shape[1:].is_compatible_with([size]):
+            return tf.ensure_shape(feature, [None, size])
+        raise BadInputError(f"{_message(size)} Received: {feature.shape[1]}")
+    most = feature.dense_shape[1]
+    check = tf.debugging.Assert(most <= size, [_message(size), "Received:", most])
+    with tf.control_dependencies([] if check is None else [check]):
+        rows = tf.SparseTensor(
+            feature.indices, feature.values, [feature.dense_shape[0], size]
+        )
+        dense = tf.sparse.to_dense(rows, float("nan"))
+    return tf.ensure_shape(dense, [None, size])
+
+
+def _message(size: int) -> str:
+    return (
+        "[transform.series] `context`, `horizon`, `channels` and `targets` must be "
+        f"those of the data. Expected steps x channels, {size} numbers in each row."
     )
-    return tf.reshape(tf.sparse.to_dense(rows, float("nan")), [-1, size])
 
 
 def _of(values: tf.Tensor, shape: models.Series) -> tf.Tensor:

@@ -13,6 +13,7 @@ import keras
 from keras import ops
 
 from models import _layers
+from models._shapes import Tokens
 
 _MASKED = -1e30  # finite: a row that may look nowhere must not become NaN
 EPSILON = 1e-6
@@ -188,6 +189,22 @@ class PaddingMask(keras.layers.Layer):
 
     def call(self, ids):
         return ops.not_equal(ids, 0)[:, None, None, :]
+
+
+def embed(ids, tokens: Tokens, dim: int, seeds, *, name: str, dropout: float):
+    """Return a vector for each of (B, length) ids and its place: (B, length, D)."""
+    x = keras.layers.Embedding(
+        tokens.num_ids,
+        dim,
+        embeddings_initializer=keras.initializers.RandomNormal(
+            stddev=0.02, seed=next(seeds)
+        ),
+        name=f"{name}_embedding",
+    )(ids)
+    x = PositionEmbedding(tokens.length, seed=next(seeds), name=f"{name}_positions")(x)
+    if dropout:
+        x = keras.layers.Dropout(dropout, seed=next(seeds), name=f"{name}_dropout")(x)
+    return x
 
 
 def causal_mask(num_queries: int, num_keys: int):

@@ -1,40 +1,17 @@
 """One token at a time: decoders that keep what attention needs of the tokens before.
 
-`embed` makes layers of a model. The other functions take the built model and find its
-layers by their names, so a model that was saved and loaded works too. They leave
-dropout out.
+The functions take the built model and find its layers by their names, so a model that
+was saved and loaded works too. They leave dropout out.
 """
 
 import itertools
 from collections.abc import Callable, Iterator
 
-import keras
 from keras import ops
-
-from models import _attention
-from models._shapes import Tokens
-
-
-def embed(ids, tokens: Tokens, dim: int, seeds, *, name: str, dropout: float):
-    """Return a vector for each of (B, length) ids and its place: (B, length, D)."""
-    x = keras.layers.Embedding(
-        tokens.num_ids,
-        dim,
-        embeddings_initializer=keras.initializers.RandomNormal(
-            stddev=0.02, seed=next(seeds)
-        ),
-        name=f"{name}_embedding",
-    )(ids)
-    x = _attention.PositionEmbedding(
-        tokens.length, seed=next(seeds), name=f"{name}_positions"
-    )(x)
-    if dropout:
-        x = keras.layers.Dropout(dropout, seed=next(seeds), name=f"{name}_dropout")(x)
-    return x
 
 
 def embedded(model, name: str, ids, positions):
-    """Return what `embed` gives for (B, T) ids that stand at (B, T) positions."""
+    """Return what `_attention.embed` gives for (B, T) ids at (B, T) positions."""
     place_vectors = model.get_layer(f"{name}_positions").embed(positions)
     return model.get_layer(f"{name}_embedding")(ids) + place_vectors
 

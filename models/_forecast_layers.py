@@ -84,7 +84,8 @@ class MovingAverage(keras.layers.Layer):
 class Patches(keras.layers.Layer):
     """Cut each channel into stretches: (B, L, C) -> (B * C, patches, length).
 
-    The last patch goes a stride beyond the end, where the last value is repeated.
+    The last patch goes up to a stride beyond the end, where the last value is repeated.
+    Patches that do not overlap end within the steps: another would repeat it alone.
     """
 
     def __init__(self, length, stride, **options):
@@ -93,7 +94,8 @@ class Patches(keras.layers.Layer):
 
     def call(self, inputs):
         num_steps = inputs.shape[1]
-        num_patches = (num_steps - self.length) // self.stride + 2
+        num_patches = (num_steps - self.length) // self.stride + 1
+        num_patches += self.length > self.stride
         starts = ops.arange(num_patches) * self.stride
         steps = starts[:, None] + ops.arange(self.length)  # (patches, length)
         by_channel = ops.swapaxes(inputs, 1, 2)  # (B, C, L)

@@ -73,6 +73,16 @@ def check_counts(**counts) -> None:
             )
 
 
+def check_image(input_shape) -> None:
+    """Raise ValueError unless the value is (height, width, channels)."""
+    check_counts(input_shape=input_shape)
+    if len(input_shape) != 3:
+        raise ValueError(
+            "`input_shape` must be (height, width, channels). "
+            f"Received: input_shape={input_shape!r}"
+        )
+
+
 def check_dropout(dropout: float) -> None:
     """Raise ValueError unless `dropout` is at least 0 and below 1."""
     if not isinstance(dropout, (int, float)) or not 0 <= dropout < 1:

@@ -9,8 +9,7 @@ to mean 0 and standard deviation 1 over the whole recording. Network: Salamon an
 2017, "Deep convolutional neural networks and data augmentation for environmental sound
 classification", in spirit: 2-D convolutions and pooling over time and frequency. Here
 with a normalisation that does not depend on the other recordings of a batch; and of
-each feature and band the logits see the largest value at any time, which silence around
-a word does not change.
+each feature and band the logits see the largest value at any time.
 """
 
 import math
@@ -19,7 +18,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from models import _layers
+from models import _conv, _layers
 
 LOWEST_HZ = 20.0  # lower edge of the first band; below is rumble
 FLOOR = 1e-6  # added to the power: digital silence is log(1e-6) = -13.8
@@ -78,7 +77,9 @@ def build(
     x = spectrogram(inputs)  # (B, frames, mels, 1)
     x = _normalization(1, "standardize", scale=False, center=False, dtype="float32")(x)
     for number, count in enumerate(filters, start=1):
-        x = _convolution(count, next(seeds), f"conv_{number}")(x)
+        x = _conv.conv(
+            x, count, 3, seeds, f"conv_{number}", activation=None, use_bias=False
+        )
         x = _normalization(math.gcd(count, 8), f"norm_{number}")(x)
         x = keras.layers.ReLU(name=f"relu_{number}")(x)
         x = keras.layers.MaxPooling2D(2, padding="same", name=f"pool_{number}")(x)
@@ -179,17 +180,6 @@ def mel_bands(num_mels: int, num_bins: int, sample_rate: int) -> np.ndarray:
 
 def _mel(hertz):
     return 1127.0 * np.log1p(np.asarray(hertz) / 700.0)
-
-
-def _convolution(filters, seed, name):
-    return keras.layers.Conv2D(
-        filters,
-        3,
-        padding="same",
-        use_bias=False,
-        kernel_initializer=keras.initializers.HeNormal(seed),
-        name=name,
-    )
 
 
 def _normalization(groups, name, **arguments):

@@ -261,13 +261,8 @@ ARCHITECTURES = {
 
 
 def _check(input_shape, num_outputs: int, architecture: str, skips: bool) -> None:
-    _layers.check_counts(input_shape=input_shape)
+    _layers.check_image(input_shape)
     _layers.check_count(num_outputs=num_outputs)
-    if len(input_shape) != 3:
-        raise ValueError(
-            "`input_shape` must be (height, width, channels). "
-            f"Received: input_shape={input_shape!r}"
-        )
     if architecture not in ARCHITECTURES:
         raise ValueError(
             f"Unknown architecture. Expected one of {tuple(ARCHITECTURES)}. "

@@ -19,6 +19,9 @@ normalisation, but the last step's features are normalised; dropout of single nu
 not of whole channels.
 Differences of the last two: the last value of each channel is subtracted before and
 added after, as nlinear does.
+
+The last product and all after it are in float32 under a mixed policy, so that no
+forecast is rounded; the linear methods are in float32 throughout.
 """
 
 import keras
@@ -111,18 +114,21 @@ def _nlinear(x, shape: Series, seeds, individual: bool):
 
 def _linear(x, shape: Series, seed: int, individual: bool, name: str):
     """Map the steps of each channel: (B, context, T) -> (B, horizon, T)."""
-    x = keras.layers.Permute((2, 1), name=f"{name}_by_channel")(x)  # (B, T, context)
+    x = keras.layers.Permute((2, 1), dtype="float32", name=f"{name}_by_channel")(
+        x
+    )  # (B, T, context)
     if individual:
         x = keras.layers.EinsumDense(
             "btc,tch->bth",
             output_shape=(len(shape.targets), shape.horizon),
             bias_axes="th",
             kernel_initializer=keras.initializers.GlorotUniform(seed),
+            dtype="float32",
             name=f"{name}_steps",
         )(x)  # (B, T, horizon)
     else:
-        x = _layers.dense(shape.horizon, seed, name=f"{name}_steps")(x)
-    return keras.layers.Permute((2, 1), name=f"{name}_by_step")(x)
+        x = _layers.logits_layer(shape.horizon, seed, f"{name}_steps")(x)
+    return keras.layers.Permute((2, 1), dtype="float32", name=f"{name}_by_step")(x)
 
 
 def _patch(x, shape: Series, seeds, units: int, depth: int, dropout: float):
@@ -147,8 +153,10 @@ def _patch(x, shape: Series, seeds, units: int, depth: int, dropout: float):
         )
     # Not normalised: what is linear in the patches reaches the forecast as it is.
     x = keras.layers.Flatten(name="flatten")(x)  # (B * T, patches * units)
-    x = _layers.dense(shape.horizon, next(seeds), name="steps")(x)  # (B * T, horizon)
-    return _forecast_layers.Channels(len(shape.targets), name="channels")(x)
+    x = _layers.logits_layer(shape.horizon, next(seeds), "steps")(x)  # (B * T, horizon)
+    return _forecast_layers.Channels(
+        len(shape.targets), dtype="float32", name="channels"
+    )(x)
 
 
 def _lstm(x, shape: Series, seeds, units: int, depth: int, dropout: float):
@@ -214,8 +222,10 @@ def _targets(x, shape: Series):
 def _all_steps(x, shape: Series, seeds):
     """Map (B, D) features to (B, horizon, T)."""
     size = shape.horizon * len(shape.targets)
-    x = _layers.dense(size, next(seeds), name="steps")(x)
-    return keras.layers.Reshape((shape.horizon, len(shape.targets)), name="by_step")(x)
+    x = _layers.logits_layer(size, next(seeds), "steps")(x)
+    return keras.layers.Reshape(
+        (shape.horizon, len(shape.targets)), dtype="float32", name="by_step"
+    )(x)
 
 
 def _check_shape(shape, num_outputs: int) -> None:

@@ -31,6 +31,7 @@ TINY = {
     "units": (16,),
 }
 LAYERS = ("gcn", "sage", "gat")
+NUM_HEADS = 8  # of `gat`, as in the paper
 SLOPE = 0.2  # of the scores below 0, in the paper of `gat`
 
 
@@ -40,7 +41,7 @@ def build(
     *,
     layer: str = "gcn",
     units: tuple[int, ...] = (64,),
-    num_heads: int = 8,
+    num_heads: int | None = None,
     dropout: float = 0.0,
     l2: float = 0.0,
     seed: int = 0,
@@ -52,16 +53,18 @@ def build(
       num_outputs: number of logits.
       layer: one of `LAYERS`.
       units: width of each hidden layer, first to last.
-      num_heads: with `gat`: attentions side by side, which share each of `units`; those
-        of the output are one.
+      num_heads: of `gat` alone: attentions side by side, which share each of `units`;
+        those of the output are one. Default: 8.
       dropout: share of the features, of hidden outputs and, with `gat`, of messages to
         drop while training, 0 to 1. For small graphs 0.5 and more.
-      l2: factor of the squared weights of hidden layers in the loss.
+      l2: factor of the squared kernels of hidden layers in the loss; the vectors that
+        `gat` takes its scores with are left alone.
       seed: decides the initial weights and the dropout.
 
     Raises:
       ValueError: an argument is unknown or out of range.
     """
+    num_heads = _heads(layer, num_heads)
     _check(input_shape, num_outputs, layer, units, num_heads)
     _layers.check_dropout(dropout)
     if l2 < 0:
@@ -112,25 +115,25 @@ class _Network:
         nodes = self._dropped(nodes, f"{name}_dropout")
         heads = self._dense(width, name)(nodes)  # (B, N, width)
         split = (nodes.shape[1], num_heads, width // num_heads)
-        heads = keras.layers.Reshape(split, name=f"{name}_heads")(heads)  # (B, N, h, w)
+        heads = keras.layers.Reshape(split, dtype=_dtype(name), name=f"{name}_heads")(
+            heads
+        )  # (B, N, h, w)
         sent = self._scores(num_heads, f"{name}_sent")(heads)  # (B, N, h)
         received = self._scores(num_heads, f"{name}_received")(heads[:, :num_receivers])
         shares = AttentionShares(dtype="float32", name=f"{name}_shares")(
             sent, received, adjacency
         )  # (B, R, N, h)
-        shares = self._dropped(shares, f"{name}_message_dropout")
+        shares = self._dropped(shares, f"{name}_message_dropout", dtype="float32")
         merged = ops.einsum("brnh,bnhw->brhw", shares, heads)
-        return keras.layers.Reshape((num_receivers, width), name=f"{name}_merged")(
-            merged
-        )
+        return keras.layers.Reshape(
+            (num_receivers, width), dtype=_dtype(name), name=f"{name}_merged"
+        )(merged)
 
     def _dense(self, width: int, name: str, **arguments):
-        is_output = name.startswith("output")
-        if is_output:
-            arguments["dtype"] = "float32"  # logits stay so under a mixed policy
-        elif self._l2:
+        if self._l2 and not _is_output(name):
             arguments["kernel_regularizer"] = keras.regularizers.L2(self._l2)
-        return _layers.dense(width, next(self._seeds), name=name, **arguments)
+        seed = next(self._seeds)
+        return _layers.dense(width, seed, name=name, dtype=_dtype(name), **arguments)
 
     def _scores(self, num_heads: int, name: str):
         """Return a layer that takes (B, N, h, w) to one score per head, (B, N, h)."""
@@ -142,11 +145,21 @@ class _Network:
             name=name,
         )
 
-    def _dropped(self, values, name: str):
+    def _dropped(self, values, name: str, **arguments):
         if not self._dropout:
             return values
-        seed = next(self._seeds)
-        return keras.layers.Dropout(self._dropout, seed=seed, name=name)(values)
+        return keras.layers.Dropout(
+            self._dropout, seed=next(self._seeds), name=name, **arguments
+        )(values)
+
+
+def _is_output(name: str) -> bool:
+    return name.startswith("output")
+
+
+def _dtype(name: str) -> str | None:
+    """Keep the logits in float32 under a mixed policy, leave it the hidden layers."""
+    return "float32" if _is_output(name) else None
 
 
 def _mean(adjacency, name: str, *, with_self: bool):
@@ -196,6 +209,15 @@ class AttentionShares(keras.layers.Layer):
 def _with_self(adjacency):
     num_receivers, num_nodes = adjacency.shape[1:]
     return ops.maximum(adjacency, ops.eye(num_receivers, num_nodes))
+
+
+def _heads(layer: str, num_heads: int | None) -> int:
+    if num_heads is not None and layer != "gat":
+        raise ValueError(
+            "`num_heads` must be left out unless the layer is 'gat'. "
+            f"Received: num_heads={num_heads!r}, layer={layer!r}"
+        )
+    return NUM_HEADS if num_heads is None else num_heads
 
 
 def _check(input_shape, num_outputs, layer, units, num_heads) -> None:

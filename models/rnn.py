@@ -37,7 +37,7 @@ def build(
     cell: str = "lstm",
     units: tuple[int, ...] = (64,),
     bidirectional: bool = True,
-    embedding_dim: int = 64,
+    embedding_dim: int | None = None,
     dropout: float = 0.0,
     seed: int = 0,
 ) -> keras.Model:
@@ -51,19 +51,19 @@ def build(
       cell: a key of `CELLS`.
       units: width of each layer, at least one; the last gives what it knows at the end.
       bidirectional: whether a second network of each layer reads from the end.
-      embedding_dim: width of a token, for texts.
+      embedding_dim: of texts alone: width of a token. Default: 64.
       dropout: share dropped of what goes into each layer and into the logits.
       seed: decides the initial weights.
 
     Raises:
-      ValueError: an argument is unknown or out of range.
+      ValueError: an argument is unknown, out of range, or not for this kind of input.
     """
     _check(input_shape, num_outputs, cell, units)
-    _layers.check_count(embedding_dim=embedding_dim)
+    _check_embedding(input_shape, embedding_dim)
     _layers.check_dropout(dropout)
     seeds = _layers.seeds(seed)
     if isinstance(input_shape, Tokens):
-        inputs, x, mask = _tokens(input_shape, embedding_dim, next(seeds))
+        inputs, x, mask = _tokens(input_shape, embedding_dim or 64, next(seeds))
     else:
         inputs, x, mask = *_numbers(input_shape), None
     for number, width in enumerate(units, start=1):
@@ -154,6 +154,17 @@ def _check(input_shape, num_outputs, cell, units) -> None:
     if cell not in CELLS:
         raise ValueError(
             f"`cell` must be one of {tuple(CELLS)}. Received: cell={cell!r}"
+        )
+
+
+def _check_embedding(input_shape, embedding_dim) -> None:
+    if embedding_dim is None:
+        return
+    _layers.check_count(embedding_dim=embedding_dim)
+    if not isinstance(input_shape, Tokens):
+        raise ValueError(
+            "`embedding_dim` must be left out unless the input is a text. "
+            f"Received: embedding_dim={embedding_dim!r}, input_shape={input_shape!r}"
         )
 
 

@@ -9,6 +9,9 @@ layers.
 To generate, `read` a text once, then `step` token by token: what attention needs of the
 tokens before is kept in a cache, so that a step costs the same at the end of a text as
 at its start.
+
+The blocks are our own: they are small, and keras-hub would add tensorflow-text and five
+seconds to every import.
 """
 
 import keras
@@ -20,7 +23,7 @@ from models._shapes import Tokens
 TINY = {
     "input_shape": Tokens(length=6, num_ids=50),
     "num_outputs": 50,
-    "num_layers": 1,
+    "num_blocks": 1,
     "dim": 16,
     "num_heads": 2,
 }
@@ -30,7 +33,7 @@ def build(
     input_shape: Tokens,
     num_outputs: int,
     *,
-    num_layers: int = 4,
+    num_blocks: int = 4,
     dim: int = 128,
     num_heads: int = 4,
     dropout: float = 0.0,
@@ -42,7 +45,7 @@ def build(
     Args:
       input_shape: how many tokens it sees, and how many there are.
       num_outputs: number of logits, in general `input_shape.num_ids`.
-      num_layers: number of blocks.
+      num_blocks: number of blocks.
       dim: width, a multiple of `num_heads`; four times that within a block.
       num_heads: parts of each attention.
       dropout: share of what each part of a block gives, and of the embedding, that is
@@ -57,13 +60,14 @@ def build(
         raise ValueError(
             f"`input_shape` must be Tokens. Received: input_shape={input_shape!r}"
         )
-    _layers.check_count(num_outputs=num_outputs)
-    _layers.check_count(num_layers=num_layers)
+    _layers.check_count(length=input_shape.length, num_ids=input_shape.num_ids)
+    _layers.check_count(num_outputs=num_outputs, num_blocks=num_blocks)
+    _attention.check_heads(dim, num_heads)
     _layers.check_dropout(dropout)
     seeds = _layers.seeds(seed)
     ids = keras.Input((input_shape.length,), dtype="int64", name="inputs")
-    x = _decoding.embed(ids, input_shape, dim, seeds, name="token", dropout=dropout)
-    for number in range(1, num_layers + 1):
+    x = _attention.embed(ids, input_shape, dim, seeds, name="token", dropout=dropout)
+    for number in range(1, num_blocks + 1):
         x = _attention.encoder_block(
             x,
             None,

@@ -7,6 +7,9 @@ Devlin et al. 2019, "BERT: pre-training of deep bidirectional transformers for l
 understanding". Differences: the normalisation comes before each part (`_attention`),
 there are no segments, and the logits see the mean of all tokens or the first one as it
 is, without a further dense layer.
+
+The blocks are our own: they are small, and keras-hub would add tensorflow-text and five
+seconds to every import.
 """
 
 import keras
@@ -61,7 +64,9 @@ def build(
     seeds = _layers.seeds(seed)
     ids = keras.Input((input_shape.length,), dtype="int64", name="inputs")
     mask = _attention.PaddingMask(name="padding_mask")(ids)  # (B, 1, 1, T)
-    x = _embed(ids, input_shape, seeds, dim=dim, dropout=dropout)  # (B, T, dim)
+    x = _attention.embed(
+        ids, input_shape, dim, seeds, name="token", dropout=dropout
+    )  # (B, T, dim)
     for number in range(1, num_blocks + 1):
         x = _attention.encoder_block(
             x,
@@ -88,22 +93,6 @@ class MaskedMean(keras.layers.Layer):
         total = ops.sum(ops.cast(inputs, "float32") * weights, axis=1)
         mean = total / ops.maximum(ops.sum(weights, axis=1), 1.0)
         return ops.cast(mean, self.compute_dtype)
-
-
-def _embed(ids, input_shape, seeds, *, dim, dropout):
-    x = keras.layers.Embedding(
-        input_shape.num_ids,
-        dim,
-        embeddings_initializer=keras.initializers.RandomNormal(0.0, 0.02, next(seeds)),
-        name="embedding",
-    )(ids)
-    x = _attention.PositionEmbedding(
-        input_shape.length, seed=next(seeds), name="positions"
-    )(x)
-    if dropout:
-        layer = keras.layers.Dropout(dropout, seed=next(seeds), name="dropout")
-        x = layer(x)
-    return x
 
 
 def _pool(x, mask, pooling):

@@ -9,6 +9,9 @@ own for source, target and logits.
 
 To write, `read` a source once, then `step` token by token: the keys and values of the
 source and of the tokens written are kept in a cache.
+
+The blocks are our own: they are small, and keras-hub would add tensorflow-text and five
+seconds to every import.
 """
 
 import keras
@@ -20,7 +23,7 @@ from models._shapes import Pair, Tokens
 TINY = {
     "input_shape": Pair(Tokens(length=5, num_ids=50), Tokens(length=6, num_ids=50)),
     "num_outputs": 50,
-    "num_layers": 1,
+    "num_blocks": 1,
     "dim": 12,
     "num_heads": 2,
 }
@@ -30,7 +33,7 @@ def build(
     input_shape: Pair,
     num_outputs: int,
     *,
-    num_layers: int = 2,
+    num_blocks: int = 2,
     dim: int = 128,
     num_heads: int = 4,
     dropout: float = 0.0,
@@ -42,7 +45,7 @@ def build(
     Args:
       input_shape: the texts it reads and writes.
       num_outputs: number of logits, in general `input_shape.target.num_ids`.
-      num_layers: number of blocks of the encoder, and of the decoder.
+      num_blocks: number of blocks of the encoder, and of the decoder.
       dim: width, a multiple of `num_heads`; four times that within a block.
       num_heads: parts of each attention.
       dropout: share of what each part of a block gives, and of the embeddings, that is
@@ -57,10 +60,11 @@ def build(
         raise ValueError(
             f"`input_shape` must be a Pair. Received: input_shape={input_shape!r}"
         )
-    _layers.check_count(num_outputs=num_outputs)
-    _layers.check_count(num_layers=num_layers)
-    _layers.check_dropout(dropout)
+    for tokens in (input_shape.source, input_shape.target):
+        _layers.check_count(length=tokens.length, num_ids=tokens.num_ids)
+    _layers.check_count(num_outputs=num_outputs, num_blocks=num_blocks)
     _attention.check_heads(dim, num_heads)
+    _layers.check_dropout(dropout)
     seeds = _layers.seeds(seed)
     sizes = {"num_heads": num_heads, "hidden_dim": 4 * dim}
     options = {**sizes, "dropout": dropout, "remat": remat}
@@ -68,19 +72,19 @@ def build(
     target = keras.Input((input_shape.target.length,), dtype="int64", name="target")
     mask = _attention.PaddingMask(name="source_mask")(source)  # (B, 1, 1, S)
 
-    x = _decoding.embed(
+    x = _attention.embed(
         source, input_shape.source, dim, seeds, name="source", dropout=dropout
     )  # (B, S, D)
-    for number in range(1, num_layers + 1):
+    for number in range(1, num_blocks + 1):
         x = _attention.encoder_block(
             x, mask, seeds, name=f"encoder_{number}", **options
         )
     memory = _attention.norm(x, "encoder_norm")
 
-    y = _decoding.embed(
+    y = _attention.embed(
         target, input_shape.target, dim, seeds, name="target", dropout=dropout
     )  # (B, T, D)
-    for number in range(1, num_layers + 1):
+    for number in range(1, num_blocks + 1):
         y = _decoder_block(y, memory, mask, seeds, name=f"decoder_{number}", **options)
     y = _attention.norm(y, "decoder_norm")
     logits = _layers.logits_layer(num_outputs, next(seeds))(y)  # (B, T, num_outputs)

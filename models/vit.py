@@ -17,6 +17,9 @@ ImageNet-1k", prefer, and there is no hidden layer before the logits, which the 
 uses in pre-training. The other stem is that of Xiao et al. 2021, "Early convolutions
 help transformers see better", section 4: in place of one projection of each patch,
 3x3 convolutions that halve the image, and one of 1x1.
+
+The blocks are our own: keras.applications has no such model, and keras-hub would add
+tensorflow-text and five seconds to every import.
 """
 
 import keras
@@ -160,13 +163,8 @@ def _mean(x):
 
 
 def _check(input_shape, patch_size: int, stem: str) -> None:
-    _layers.check_counts(input_shape=input_shape)
+    _layers.check_image(input_shape)
     _layers.check_count(patch_size=patch_size)
-    if len(input_shape) != 3:
-        raise ValueError(
-            "`input_shape` must be (height, width, channels). "
-            f"Received: input_shape={input_shape!r}"
-        )
     if any(side % patch_size for side in input_shape[:2]):
         raise ValueError(
             "`patch_size` must divide height and width. "

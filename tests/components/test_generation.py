@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+import models
 from components import generation
 from components.text_codec import END, START
 from tests.models.families import tiny_model
@@ -109,6 +110,22 @@ def test_nothing_is_written_where_nothing_is_asked_for(write):
     assert write([[7], [8]], max_tokens=0).size == 0
 
 
+def test_nothing_is_written_either_by_a_graph_for_any_number_of_rows(decoder):
+    @tf.function(
+        autograph=False,
+        input_signature=[
+            tf.TensorSpec([None, LENGTH], tf.int64),
+            tf.TensorSpec([], tf.int32),
+        ],
+    )
+    def generate(ids, max_tokens):
+        return generation.generate(decoder, ids, max_tokens, sampling())
+
+    ids = tf.constant([[START, 7, 0, 0, 0, 0]] * 2, tf.int64)
+    assert generate(ids, tf.constant(0)).shape == (2, 0)
+    assert generate(ids, tf.constant(3)).shape == (2, 3)
+
+
 @pytest.mark.parametrize(
     ("options", "name"),
     [
@@ -156,6 +173,56 @@ def shares(**options):
 def test_tokens_are_drawn_by_their_probability_among_those_kept(options, want):
     # Four standard deviations of a share of 20,000 draws are at most 0.0142.
     np.testing.assert_allclose(shares(**options), want, atol=0.0142)
+
+
+def test_all_tokens_are_kept_of_a_share_of_1():
+    # The first has a share of 1 - 3e-9, which is 1 in float32.
+    ranked = tf.constant([[20.0, 0.0, -1.0]])
+    assert generation._kept(ranked, sampling(top_p=1.0)).numpy().all()
+    kept = generation._kept(ranked, sampling(top_p=0.999))
+    assert kept.numpy().tolist() == [[True, False, False]]
+
+
+def calls_of(monkeypatch, model, name):
+    """Return a list that grows with each call of a function of a model's family."""
+    family, calls = models.load(model.name), []
+    original = getattr(family, name)
+
+    def counted(*arguments):
+        calls.append(name)
+        return original(*arguments)
+
+    monkeypatch.setattr(family, name, counted)
+    return calls
+
+
+def test_a_text_that_has_ended_fills_no_window(monkeypatch):
+    model = tiny_model("transformer_decoder")
+    kernel, bias = model.get_layer("logits").get_weights()
+    bias[END] += 2.2  # so that the first text ends at once, and the second does not
+    model.get_layer("logits").set_weights([kernel, bias])
+    over, short = [35, 8, 9, 10], [13]
+    want = [most_probable(model, prompt, 3) for prompt in (over, short)]
+    assert want[0] == [0, 0, 0]
+    assert 0 not in want[1]
+    ids = [[START, *p, *[0] * (LENGTH - 1 - len(p))] for p in (over, short)]
+    reads = calls_of(monkeypatch, model, "read")
+    got = generation.generate(
+        model, tf.constant(ids, tf.int64), tf.constant(3), sampling(temperature=0.0)
+    )
+    assert got.numpy().tolist() == want
+    assert len(reads) == 1
+
+
+def test_an_answer_is_padded_once_every_text_has_ended(monkeypatch):
+    model = tiny_model("transformer_encoder_decoder")
+    kernel, bias = model.get_layer("logits").get_weights()
+    bias[END] += 100
+    model.get_layer("logits").set_weights([kernel, bias])
+    steps = calls_of(monkeypatch, model, "step")
+    got = generation.answer(model, np.array([[5, 6, 7, 3, 0]] * 2), 6)
+    assert got.numpy().tolist() == [[END, 0, 0, 0, 0, 0]] * 2
+    assert len(steps) == 1
 
 
 def test_each_token_of_a_text_is_drawn_anew():

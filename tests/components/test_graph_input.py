@@ -116,6 +116,12 @@ def test_a_neighbourhood_becomes_the_matrices_made_by_hand(rows):
     assert graph_input.input_shape(options()) == Graph(4, 3)
 
 
+def test_edges_from_a_node_to_itself_are_left_out():
+    loops = {"senders": [1, 2, 1, 0, 3], "receivers": [0, 0, 1, 1, 1]}
+    _, adjacency = inputs_of([{**BINARY[0], **loops}, BINARY[1]])
+    np.testing.assert_array_equal(adjacency, EDGES)
+
+
 def test_without_values_every_listed_feature_is_1():
     features, _ = inputs_of(BINARY)
     np.testing.assert_array_equal(features, (NUMBERS != 0).astype("float32"))

@@ -42,7 +42,7 @@ def answers(result):
         "transformer_decoder",
         language_input.input_shape(own),
         language_input.num_outputs(own),
-        num_layers=1,
+        num_blocks=1,
         dim=16,
         num_heads=2,
     )
@@ -93,6 +93,11 @@ def test_half_a_character_is_replaced():
     texts = [b"", b"a", b"\xc3", b"\xa9"]
     got = text_codec.decode(tf.constant([[1, 2, 3], [1, 2, 0], [0, 0, 0]]), texts)
     assert [t.decode() for t in got.numpy()] == ["a\xe9", "a\ufffd", ""]
+
+
+def test_no_ids_are_an_empty_text():
+    got = text_codec.decode(tf.zeros([2, 0], tf.int64), [b"", b"a"])
+    assert got.numpy().tolist() == [b"", b""]
 
 
 @pytest.fixture(scope="module")

@@ -87,7 +87,7 @@ def learned(tmp_path_factory):
     own = result.section["pairs"]
     shape = pairs_input.input_shape(own)
     model = models.build(
-        "transformer_encoder_decoder", shape, 14, num_layers=1, dim=16, num_heads=2
+        "transformer_encoder_decoder", shape, 14, num_blocks=1, dim=16, num_heads=2
     )
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True, ignore_class=0)
     model.compile(keras.optimizers.Adam(0.02), loss)

@@ -14,6 +14,7 @@ from tensorflow_transform.tf_metadata import dataset_metadata
 import models
 from components import export, series_input
 from components.columns import LABEL
+from recipes.errors import BadInputError
 from recipes.transform import Transform
 
 CONTEXT, HORIZON, TARGETS = 3, 2, [2, 0]
@@ -194,6 +195,16 @@ def test_a_list_with_a_value_missing_gives_no_number():
     short = tf.SparseTensor([[0, 0], [1, 0], [1, 1]], [1.0, 0.0, 2.0], [2, 2])
     got = series_input._dense(short, 2).numpy()
     np.testing.assert_array_equal(got, [[1.0, np.nan], [0.0, 2.0]])
+
+
+@pytest.mark.parametrize("is_sparse", [False, True])
+def test_more_channels_than_the_recipe_says_are_refused(is_sparse):
+    # Six numbers a row would also be twice as many rows of three.
+    values = tf.constant(ROWS[:4, :2].reshape(2, -1)[:, :4])
+    rows = tf.sparse.from_dense(values) if is_sparse else values
+    error = tf.errors.InvalidArgumentError if is_sparse else BadInputError
+    with pytest.raises(error, match=r"(?s)Expected .*, 2 numbers.*Received:.*4"):
+        series_input._dense(rows, 2)
 
 
 def test_raw_features_are_what_parsing_examples_gives():

@@ -1,7 +1,10 @@
 """Inputs and labels for any family, made from what its model says it reads."""
 
+import functools
+
 import keras
 import numpy as np
+import tensorflow as tf
 
 import models
 from models import Graph, Pair, Series, Tokens
@@ -45,6 +48,44 @@ def is_language(name):
     return isinstance(shape, Pair) or (
         isinstance(shape, Tokens) and shape.num_ids == tiny["num_outputs"]
     )
+
+
+def computes_in_half_precision(model):
+    """Say whether a layer, beside those of the inputs, computes in bfloat16."""
+    computing = (x for x in model.layers if not isinstance(x, keras.layers.InputLayer))
+    return "bfloat16" in {layer.compute_dtype for layer in computing}
+
+
+def is_finer_than_half(values):
+    """Say whether any of float32 values would be rounded in half precision."""
+    rounded = tf.cast(tf.cast(values, tf.bfloat16), tf.float32)
+    return bool((rounded.numpy() != np.array(values)).any())
+
+
+def products_with_and_without_remat(build, inputs):
+    """Check in a graph that `remat` of `build` changes neither loss nor gradients.
+
+    Returns:
+      How many products of matrices the graph has without recomputing, and with it.
+    """
+    results, counts = [], []
+    for remat in (False, True):
+        compute = functools.partial(_loss_and_gradients, build(remat=remat))
+        inputs = keras.tree.map_structure(tf.constant, inputs)
+        traced = tf.function(compute).get_concrete_function(inputs)
+        results.append(traced(inputs))
+        operations = traced.graph.get_operations()
+        counts.append(sum("MatMul" in operation.type for operation in operations))
+    for plain, recomputed in zip(*results, strict=True):
+        np.testing.assert_allclose(recomputed, plain, rtol=1e-4, atol=1e-6)
+    return counts
+
+
+def _loss_and_gradients(model, inputs):
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_mean(model(inputs, training=True) ** 2)
+    gradients = tape.gradient(loss, model.trainable_variables)
+    return [loss, *map(tf.convert_to_tensor, gradients)]
 
 
 def _inputs(shape, batch_size, draw):

@@ -5,6 +5,7 @@ import tensorflow as tf
 
 import models
 from models import Series, _forecast_layers, forecast
+from tests.models.families import computes_in_half_precision, is_finer_than_half
 
 # TensorFlow 2.21 tensors do not yet know the `copy` argument of NumPy 2.
 pytestmark = pytest.mark.filterwarnings(
@@ -66,12 +67,17 @@ def test_dropout_and_mixed_precision_keep_the_outputs_in_float32(method):
         model = small(method, **arguments)
     finally:
         keras.config.set_dtype_policy("float32")
-    assert "bfloat16" in {layer.compute_dtype for layer in model.layers}
+    assert computes_in_half_precision(model) == (method in ("patch", "lstm", "tcn"))
     outputs = model(series(), training=True)
     assert outputs.dtype == "float32"
     assert np.isfinite(outputs).all()
     want = small(method, **arguments)(series())
     np.testing.assert_allclose(model(series()), want, atol=0.1)
+    if method != "dlinear":
+        # What level and scale come to, which are in float32 whatever it is.
+        steps = keras.Model(model.input, model.get_layer("denormalize").input[0])
+        outputs = steps(series())
+    assert is_finer_than_half(outputs)
 
 
 @every_method
@@ -133,6 +139,14 @@ def test_individual_weights_look_at_each_channel_by_itself():
     assert small("dlinear").count_params() == 2 * 4 * 21
 
 
+def test_individual_weights_start_as_wide_as_shared_ones():
+    # Glorot and Bengio 2010: up to sqrt(6 / (20 + 4)) = 0.5.
+    model = small("nlinear", individual=True)
+    kernel = np.abs(model.get_layer("linear_steps").kernel)
+    assert kernel.shape == (2, 20, 4)
+    assert 0.45 < kernel.max() <= 0.5
+
+
 def test_dlinear_is_linear_in_the_trend_and_what_is_left():
     # Zeng et al. 2023, section 4: two linear layers, their outputs added up.
     model = small("dlinear")
@@ -161,6 +175,11 @@ def test_patches_overlap_by_half_and_the_last_one_goes_beyond_the_end():
         [[0, 1, 2, 3], [2, 3, 4, 5], [4, 5, 5, 5]],
         [[10, 11, 12, 13], [12, 13, 14, 15], [14, 15, 15, 15]],
     ]
+
+
+def test_a_window_no_longer_than_a_stride_is_one_patch():
+    x = np.arange(6.0)[None, :, None]
+    assert _forecast_layers.Patches(6, 8)(x).numpy().tolist() == [[[0, 1, 2, 3, 4, 5]]]
 
 
 def test_patch_cuts_336_steps_into_42_patches():

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from models import Graph, gnn
+from tests.models.families import computes_in_half_precision, is_finer_than_half
 
 # 2 -> 1 -> 0 and 0 -> 1: the path 0 - 1 - 2 as seen from its end, node 0.
 PATH = np.array([[[0, 1, 0], [1, 0, 1], [0, 0, 0]]], "float32")
@@ -13,7 +14,8 @@ every_layer = pytest.mark.parametrize("layer", gnn.LAYERS)
 
 
 def model_of(layer, num_nodes=6, **arguments):
-    arguments = {"units": (8,), "num_heads": 2, **arguments}
+    heads = {"num_heads": 2} if layer == "gat" else {}
+    arguments = {"units": (8,), **heads, **arguments}
     return gnn.build(Graph(num_nodes, 4), 3, layer=layer, **arguments)
 
 
@@ -28,7 +30,8 @@ def neighbourhoods(batch_size, num_nodes, seed=0):
 
 def of_path(layer, weights):
     """Return the logit of node 0 of the path, whose features are 1, 2 and 4."""
-    model = gnn.build(Graph(3, 1), 1, layer=layer, units=(1,), num_heads=1)
+    heads = {"num_heads": 1} if layer == "gat" else {}
+    model = gnn.build(Graph(3, 1), 1, layer=layer, units=(1,), **heads)
     shapes = {weight.path: weight.shape for weight in model.weights}
     assert set(shapes) == set(weights)
     model.set_weights([np.full(shapes[path], weights[path]) for path in shapes])
@@ -158,6 +161,24 @@ def test_dropout_acts_in_training_only(layer):
     assert (model(batch, training=True).numpy() != model(batch).numpy()).any()
 
 
+@every_layer
+def test_mixed_precision_rounds_neither_logits_nor_shares(layer):
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        model = model_of(layer, dropout=0.5)
+    finally:
+        keras.config.set_dtype_policy("float32")
+    assert computes_in_half_precision(model)
+    assert is_finer_than_half(model(neighbourhoods(4, 6)))
+    shares = [x for x in model.layers if "shares" in x.name or "message" in x.name]
+    assert {x.compute_dtype for x in shares} == {"float32"}
+
+
+def test_attention_has_eight_heads_unless_told():
+    model = gnn.build(Graph(6, 4), 3, layer="gat", units=(8,))
+    assert model.get_layer("hidden_1_sent").kernel.shape == (8, 1)
+
+
 def test_l2_weighs_the_kernels_of_hidden_layers_alone():
     model = model_of("gcn", l2=0.5)
     kernel = model.get_layer("hidden_1").kernel.numpy()
@@ -171,7 +192,8 @@ def test_l2_weighs_the_kernels_of_hidden_layers_alone():
         ({"layer": "gin"}, r"`layer` must be one of .*layer='gin'"),
         ({"units": (8, 0)}, r"`units` must .*units=\(8, 0\)"),
         ({"layer": "gat", "units": (9,)}, r"multiples of `num_heads`.*num_heads=2"),
-        ({"num_heads": 0}, r"`num_heads` must .*num_heads=0"),
+        ({"layer": "gat", "num_heads": 0}, r"`num_heads` must .*num_heads=0"),
+        ({"num_heads": 2}, r"`num_heads` must be left out .*num_heads=2, layer='gcn'"),
         ({"dropout": 1.0}, r"`dropout` must .*dropout=1.0"),
         ({"l2": -1.0}, r"`l2` must .*l2=-1.0"),
     ],

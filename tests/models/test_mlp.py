@@ -40,6 +40,24 @@ def test_dropout_acts_in_training_only():
     assert (model(inputs, training=True).numpy() != model(inputs).numpy()).any()
 
 
+def test_a_table_may_hold_a_single_feature():
+    for shape in ({"age": None}, {"job": 3}):
+        model = mlp.build(shape, 1, units=())
+        (name,) = shape
+        assert model({name: np.array([[2], [1]])}).shape == (2, 1)
+
+
+@pytest.mark.parametrize(
+    ("shape", "wrong"),
+    [((4,), {"embedding_dim": 8}), ({"age": None, "job": 3}, {"scale": 1.0})],
+)
+def test_an_argument_of_another_kind_of_input_is_refused(shape, wrong):
+    name, value = next(iter(wrong.items()))
+    message = rf"`{name}` must be left out .*Received: {name}={value}"
+    with pytest.raises(ValueError, match=message):
+        mlp.build(shape, 2, **wrong)
+
+
 @pytest.mark.parametrize(
     "wrong",
     [{"units": 64}, {"units": (8, 0)}, {"dropout": 1.0}, {"activation": "reluu"}],

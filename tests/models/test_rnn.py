@@ -9,7 +9,9 @@ every_cell = pytest.mark.parametrize("cell", rnn.CELLS)
 
 
 def build(input_shape=SHAPE, **arguments):
-    tiny = {"num_outputs": 2, "units": (4,), "embedding_dim": 3}
+    tiny = {"num_outputs": 2, "units": (4,)}
+    if isinstance(input_shape, Tokens):
+        tiny["embedding_dim"] = 3
     return rnn.build(**{"input_shape": input_shape, **tiny, **arguments})
 
 
@@ -115,6 +117,10 @@ def test_dropout_acts_in_training_only():
         ({"units": ()}, r"`units` must name a layer.*units=\(\)"),
         ({"units": 8}, r"`units` must .*units=8"),
         ({"embedding_dim": 0}, r"`embedding_dim` must .*embedding_dim=0"),
+        (
+            {"input_shape": (6, 3), "embedding_dim": 3},
+            r"`embedding_dim` must be left out .*embedding_dim=3, input_shape=\(6, 3\)",
+        ),
         ({"input_shape": (6,)}, r"`input_shape` must .*input_shape=\(6,\)"),
         ({"input_shape": (6, 3, 2)}, r"`input_shape` must .*\(6, 3, 2\)"),
         ({"input_shape": Tokens(0, 9)}, r"`length` must .*length=0"),

@@ -1,7 +1,10 @@
+import functools
+
 import numpy as np
 import pytest
 
 from models import Tokens, transformer_encoder
+from tests.models.families import products_with_and_without_remat
 
 SHAPE = Tokens(length=6, num_ids=9)
 IDS = np.array([[3, 5, 2, 0, 0, 0], [1, 8, 4, 4, 7, 6]])
@@ -28,7 +31,7 @@ def test_padding_does_not_change_logits(pooling):
 
 def test_without_positions_the_order_of_tokens_does_not_matter():
     model = build()
-    table = model.get_layer("positions").table
+    table = model.get_layer("token_positions").table
     backwards = IDS[1:, ::-1]
     assert np.abs(model(backwards) - model(IDS[1:])).max() > 1e-4
     table.assign(np.zeros(table.shape))
@@ -48,6 +51,13 @@ def test_first_sees_nothing_but_what_the_first_token_has_gathered():
     attention.kernel.assign(np.zeros(attention.kernel.shape))
     other = np.array([[3, 1, 1, 1, 1, 1]])
     np.testing.assert_allclose(model(other), model(IDS[:1]), atol=1e-6)
+
+
+def test_recomputing_changes_no_gradient():
+    kept, recomputed = products_with_and_without_remat(
+        functools.partial(build, num_blocks=1), IDS
+    )
+    assert recomputed >= kept + 6
 
 
 def test_dropout_acts_in_training_only():
