@@ -126,9 +126,11 @@ def watched(strategy: tf.distribute.Strategy) -> Iterator[None]:
     except _GONE as error:
         if not is_spread(strategy):
             raise
+        said = str(error).partition("\n")[0]
         raise MissingError(
             f"Lost one of the workers {', '.join(read().addresses)}. Start all of them "
-            f"again: they go on from the last checkpoint ({type(error).__name__})."
+            "again: they go on from the last checkpoint. TensorFlow says: "
+            f"{type(error).__name__}: {said}"
         ) from error
 
 

@@ -7,23 +7,16 @@ scales differ from the student's is refused.
 Hinton, Vinyals and Dean 2015, "Distilling the Knowledge in a Neural Network".
 """
 
-import json
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
-import numpy as np
 import tensorflow as tf
 import tensorflow_transform as tft
 
-from components import inputs
+from components import inputs, same_inputs
 from components.columns import LABEL
 from components.input_checks import kind
 from recipes.errors import BadInputError
-
-SECTION = "assets.extra/transform.json"  # of a SavedModel: what it was trained with
-_NUMBERS = (0, 1, 2, 3, -1, 10, 100, 12345)
-_MAX_WORDS = 200  # of all vocabularies together, that are looked up in both graphs
 
 
 def teacher(
@@ -119,73 +112,21 @@ def _loaded(directory: str) -> Any:
 
 def _check_section(directory: str, transform: Mapping[str, Any]) -> None:
     """Refuse a teacher that was trained on other inputs; how they vary may differ."""
-    path = Path(directory) / SECTION
-    theirs = json.loads(path.read_text()) if path.is_file() else {}
-    ours = json.loads(json.dumps(transform))  # lists for tuples
-    for key in sorted((ours.keys() | theirs.keys()) - {"augment"}):
-        if ours.get(key) != theirs.get(key):
-            raise BadInputError(
-                f"`transform.{key}` differs from that of the teacher {directory}, so "
-                f"both would see other inputs. Here: {ours.get(key)}. There: "
-                f"{theirs.get(key)}."
-            )
+    theirs = same_inputs.section(directory)
+    for key in same_inputs.differing_keys(transform, theirs, {"augment"}):
+        raise BadInputError(
+            f"`transform.{key}` differs from that of the teacher {directory}, so both "
+            f"would see other inputs. Here: {transform.get(key)}. There: "
+            f"{theirs.get(key)}."
+        )
 
 
 def _check_graph(
     loaded: Any, transform_output: tft.TFTransformOutput, directory: str
 ) -> None:
-    """Compare what both transform graphs make of a few made-up rows.
-
-    Their means, quantiles and vocabularies come from the data each was trained on.
-    """
-    spec = transform_output.raw_feature_spec()
-    examples = tf.constant(_probes(spec, _words(transform_output)))
-    theirs = loaded.signatures["transform_features"](examples=examples)
-    graph = tf.saved_model.load(transform_output.transform_savedmodel_dir)
-    ours = graph.transform_fn(tf.io.parse_example(examples, spec))
-    for name, column in ours.items():
-        if name not in theirs or not _alike(column, theirs[name]):
-            what = "the label" if name == LABEL else f"the column {name}"
-            raise BadInputError(
-                f"The teacher {directory} was trained on other data: {what} is scaled "
-                "or numbered otherwise. Push a teacher trained on this data."
-            )
-
-
-def _alike(ours: tf.Tensor, theirs: tf.Tensor) -> bool:
-    if ours.dtype != theirs.dtype or ours.shape[1:] != theirs.shape[1:]:
-        return False
-    if not ours.dtype.is_floating:
-        return bool(tf.reduce_all(ours == theirs))
-    return np.allclose(ours, theirs, rtol=1e-4, atol=1e-5, equal_nan=True)
-
-
-def _words(transform_output: tft.TFTransformOutput) -> list[bytes]:
-    """Return lines of the student's vocabularies, evenly from first to last."""
-    assets = Path(transform_output.transform_savedmodel_dir) / "assets"
-    files = sorted(p for p in assets.glob("*") if p.is_file())
-    lines = [line for path in files for line in path.read_bytes().splitlines() if line]
-    return lines[:: max(1, len(lines) // _MAX_WORDS)]
-
-
-def _probes(spec: Mapping[str, Any], words: list[bytes]) -> list[bytes]:
-    """Return serialized examples: every feature the same number, or the same word."""
-    texts = [b"", *words, b" ".join(words)]
-    count = max(len(texts), len(_NUMBERS))
-    rows = []
-    for row in range(count):
-        number, text = _NUMBERS[row % len(_NUMBERS)], texts[row % len(texts)]
-        features = {name: _feature(one, number, text) for name, one in spec.items()}
-        example = tf.train.Example(features=tf.train.Features(feature=features))
-        rows.append(example.SerializeToString())
-    return rows
-
-
-def _feature(spec: Any, number: int, text: bytes) -> tf.train.Feature:
-    fixed = isinstance(spec, tf.io.FixedLenFeature)
-    size = int(np.prod(spec.shape)) if fixed else 1
-    if spec.dtype == tf.string:
-        return tf.train.Feature(bytes_list=tf.train.BytesList(value=[text] * size))
-    if spec.dtype == tf.int64:
-        return tf.train.Feature(int64_list=tf.train.Int64List(value=[number] * size))
-    return tf.train.Feature(float_list=tf.train.FloatList(value=[number] * size))
+    for name in same_inputs.differing_columns(loaded, transform_output):
+        what = "the label" if name == LABEL else f"the column {name}"
+        raise BadInputError(
+            f"The teacher {directory} was trained on other data: {what} is scaled or "
+            "numbered otherwise. Push a teacher trained on this data."
+        )

@@ -30,6 +30,7 @@ from components.input_checks import kind, used_features
 from components.inputs import model_inputs, prepared
 from components.transform import MODULES
 
+SECTION = "assets.extra/transform.json"  # what a SavedModel was trained with
 Features = dict[str, Any]
 
 
@@ -61,7 +62,6 @@ class Exported(tf.Module):
             input_signature=[read],
             autograph=False,
         )
-        self._model = self.call_model
         self._raw_spec = transform_output.raw_feature_spec()
         self._section = copy.deepcopy(transform)  # tf.Module wraps what it is given
         self._kind = kind(transform)
@@ -94,12 +94,12 @@ class Exported(tf.Module):
 
     def _serve_image(self, features: Features) -> Features:
         (pixels,) = features.values()
-        return _answer(self._model(prepared(pixels, self._section)))
+        return _answer(self.call_model(prepared(pixels, self._section)))
 
     def _serve_audio(self, features: Features) -> Features:
         (samples,) = features.values()
         cut = audio_features.cut_or_pad(samples, self._section["audio"])
-        return _answer(self._model(prepared(cut, self._section)))
+        return _answer(self.call_model(prepared(cut, self._section)))
 
     def _serve_own(self, raw: Features) -> Features:
         section = self._section[self._kind]
@@ -114,7 +114,7 @@ class Exported(tf.Module):
     def _answer(self, transformed: Features) -> Features:
         if self.answers:
             return self.answers(transformed)
-        return _answer(self._model(model_inputs(transformed, self._section)))
+        return _answer(self.call_model(model_inputs(transformed, self._section)))
 
     def _transformed(self, features: Features) -> Features:
         """Apply the transform graph; a request has no label, so one is made up."""
@@ -166,7 +166,7 @@ def write(
     """Export a trained model with the transform graph it was trained on."""
     exported = Exported(model, transform_output, transform)
     tf.saved_model.save(exported, directory, signatures=exported.signatures())
-    path = Path(directory) / "assets.extra" / "transform.json"
+    path = Path(directory) / SECTION
     path.parent.mkdir(exist_ok=True)
     path.write_text(json.dumps(transform), "utf-8")
 

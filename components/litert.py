@@ -29,7 +29,7 @@ def write(model: keras.Model, config: Mapping[str, Any], directory: str) -> None
       directory: of the SavedModel.
 
     Raises:
-      BadInputError: LiteRT cannot do what the model does, such as Keras's int8.
+      BadInputError: LiteRT cannot do what the model does.
     """
     if not config["export"]["litert"]:
         return
@@ -39,9 +39,8 @@ def write(model: keras.Model, config: Mapping[str, Any], directory: str) -> None
         model.export(path, format="litert", verbose=False)
     except ConverterError as error:
         raise BadInputError(
-            "The model cannot be written as LiteRT. Leave out `export.litert`, or "
-            "`export.quantize` where it is `int8`. LiteRT says: "
-            f"{str(error).splitlines()[0]}"
+            "The model cannot be written as LiteRT. Leave out `export.litert`. LiteRT "
+            f"says: {str(error).splitlines()[0]}"
         ) from error
     content = path.read_bytes()
     _log.info(

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 from recipes.errors import MissingError
 
+COMMAND = "python -m components.multiworker"  # and the path of worker.json
 _RETRY_SECONDS = 0.1
 _GREETING_SECONDS = 5.0
 _GO = "go\n"
@@ -40,7 +41,8 @@ def meet(addresses: Sequence[str], index: int, wait_seconds: float) -> None:
         raise MissingError(
             f"Expected the {len(addresses)} workers of TF_CONFIG. Not there after "
             f"{wait_seconds:.0f} s, or with other addresses: {', '.join(absent)}. "
-            "Start each so: TF_CONFIG=... python -m components.multiworker worker.json"
+            f"Start each so: TF_CONFIG=... {COMMAND} PATH, with the path of the "
+            "worker.json that the first one writes beside its checkpoints and logs."
         )
 
 

@@ -6,6 +6,8 @@ TF_CONFIG and that file, at a path that all of them see, and trains as one of th
 """
 
 import json
+import logging
+import os
 import sys
 from pathlib import Path
 
@@ -13,9 +15,12 @@ import attr
 from tfx.components.trainer.fn_args_utils import FnArgs
 
 from components import cluster
-from recipes.errors import StrataError
+from components.meeting import COMMAND
+from recipes.errors import MissingError, StrataError
 
 ARGUMENTS = "worker.json"
+
+_log = logging.getLogger(__name__)
 
 
 def share(fn_args: FnArgs) -> None:
@@ -29,19 +34,37 @@ def share(fn_args: FnArgs) -> None:
     directory = Path(fn_args.custom_config["checkpoint_dir"])
     directory.mkdir(parents=True, exist_ok=True)
     values = attr.asdict(fn_args, filter=lambda field, _: field.name != "data_accessor")
-    (directory / ARGUMENTS).write_text(json.dumps(values))
+    path, draft = directory / ARGUMENTS, directory / f"{ARGUMENTS}.draft"
+    draft.write_text(json.dumps(values))
+    os.replace(draft, path)
+    _log.info("start each other worker: TF_CONFIG=... %s %s", COMMAND, path)
 
 
-def main(path: str) -> None:
-    """Train with the arguments in a JSON file."""
+def main(path: str) -> int:
+    """Train with the arguments in a JSON file; return the exit code."""
     from components import train  # which imports this module
 
     try:
-        train.run_fn(FnArgs(**json.loads(Path(path).read_text())))
+        train.run_fn(_arguments(Path(path)))
     except StrataError as error:
         sys.stderr.write(f"{error}\n")
-        raise SystemExit(error.exit_code) from error
+        return error.exit_code
+    return 0
+
+
+def _arguments(path: Path) -> FnArgs:
+    try:
+        return FnArgs(**json.loads(path.read_text()))
+    except (OSError, ValueError, TypeError) as error:
+        raise MissingError(
+            f"No arguments of a training in {path} ({type(error).__name__}). Start the "
+            f"chief first: it writes {ARGUMENTS} beside its checkpoints, which all "
+            "workers must see."
+        ) from error
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    STATUS = main(*sys.argv[1:])
+    sys.stdout.flush()
+    # An ordinary end waits for minutes for workers that have ended before.
+    os._exit(STATUS)

@@ -11,7 +11,6 @@ from recipes.errors import BadInputError
 
 _KINDS = {
     "adam": (keras.optimizers.Adam, {}),
-    "adamw": (keras.optimizers.Adam, {}),  # every optimizer here decouples the decay
     "sgd": (keras.optimizers.SGD, {}),
     "momentum": (keras.optimizers.SGD, {"momentum": 0.9}),
     "rmsprop": (keras.optimizers.RMSprop, {}),
@@ -64,7 +63,9 @@ def averages(optimizer: keras.Optimizer) -> dict[str, keras.Variable]:
     own = inner(optimizer)
     if not own.use_ema:
         return {}
-    pairs = zip(own._trainable_variables, own._model_variables_moving_average)  # noqa: B905
+    pairs = zip(
+        own._trainable_variables, own._model_variables_moving_average, strict=True
+    )
     return {variable.path: average for variable, average in pairs}
 
 
@@ -85,8 +86,9 @@ def _learning_rate(train: Mapping[str, Any], num_steps: int) -> Any:
 
 
 class Schedule(keras.optimizers.schedules.LearningRateSchedule):
-    """A linear rise to the peak, then a fall to 0 at the end; or none, `constant`.
+    """A linear rise to the peak, then a fall towards 0; or none, `constant`.
 
+    The rate is 0 after the last update, so that the last one still moves the weights.
     `share_of_time`, 0 to 1, is for a training that ends by the clock: the fall is as
     far along as the updates or the time, whichever is further.
     """

@@ -1,7 +1,7 @@
 """Begin with the weights of another training: load, freeze, slow down, or LoRA.
 
-The trainer calls `prepare` after it has built the model and before it compiles it, and
-`merge` after the last update, before anything is exported.
+The trainer calls `check` first, `prepare` after it has built the model and before it
+compiles it, and `merge` after the last update, before anything is exported.
 
 LoRA: Hu et al. 2021, "LoRA: Low-Rank Adaptation of Large Language Models". Keras stores
 a kernel with its low-rank change added and reads it back with both factors zero, from
@@ -17,12 +17,69 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
+import tensorflow_transform as tft
 
+from components import same_inputs
+from components.columns import LABEL, transformed_name
+from components.input_checks import kind
 from recipes.errors import BadInputError
 
 _log = logging.getLogger(__name__)
 _SEED = "seed_generator_state"  # Keras's name for the state of a random generator
 _KEY = "weights/{}/.ATTRIBUTES/VARIABLE_VALUE"  # of `components.export.Exported`
+
+
+def check(config: Mapping[str, Any], transform_output: tft.TFTransformOutput) -> None:
+    """Compare the inputs that the stored weights were trained on with this recipe's.
+
+    Labels may differ, and how inputs vary. Other data give other scales, which is said
+    in the log, and other vocabularies, whose ids mean something else: refused. A
+    SavedModel that does not say what it was trained with is taken.
+
+    Args:
+      config: of the Trainer.
+      transform_output: the graph that this training's examples went through.
+
+    Raises:
+      BadInputError: the weights were trained on other inputs.
+    """
+    if not config["train"]["start_from"]:
+        return
+    ours, directory = config["transform"], config["start_from_dir"]
+    theirs = same_inputs.section(directory)
+    if not theirs:
+        return
+    if keys := same_inputs.differing_keys(ours, theirs, {"augment", "label"}):
+        raise BadInputError(
+            f"The weights in {directory} were trained on other inputs: `transform` "
+            f"differs in {', '.join(keys)}. Use the same values as there, or leave out "
+            "`train.start_from`."
+        )
+    try:
+        loaded = tf.saved_model.load(directory)
+        columns = set(same_inputs.differing_columns(loaded, transform_output)) - {LABEL}
+    except tf.errors.OpError as error:  # the label stands elsewhere, say
+        said = str(error).partition("\n")[0]
+        _log.warning(
+            "could not compare the inputs with those of %s: %s", directory, said
+        )
+        return
+    if numbered := sorted(columns & _numbered(ours, columns)):
+        raise BadInputError(
+            f"The weights in {directory} were trained with another vocabulary: "
+            f"{', '.join(numbered)} is numbered otherwise. Train on the data that it "
+            "was learned from, or leave out `train.start_from`."
+        )
+    if columns:
+        names = ", ".join(sorted(columns))
+        _log.warning("%s is scaled otherwise than in %s", names, directory)
+
+
+def _numbered(transform: Mapping[str, Any], columns: set[str]) -> set[str]:
+    """Return which of the columns hold places in a vocabulary."""
+    if kind(transform) in ("text", "language", "pairs"):
+        return columns
+    return {transformed_name(name) for name in transform["vocabulary"] or ()}
 
 
 def prepare(model: keras.Model, config: Mapping[str, Any]) -> None:

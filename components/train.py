@@ -61,17 +61,19 @@ def run_fn(fn_args: FnArgs) -> None:
     data = training_data.read(fn_args, output)
     is_chief = cluster.is_chief(strategy)
     checkpoints = Checkpoints(Path(config["checkpoint_dir"]), writes=is_chief)
+    start_from.check(config, output)
     with cluster.watched(strategy):
         with strategy.scope():
             learner = build(config, data, distill.teacher(config, output))
         state = fit(learner, data, config, checkpoints)
-        if is_chief:
-            written = _write(learner.network, data, config, output, fn_args)
-            record = {**_settings(config, strategy), **written}
-            record |= _course(learner, data, config, state, checkpoints)
-            run_dir = Path(fn_args.model_run_dir)
-            run_dir.mkdir(parents=True, exist_ok=True)
-            (run_dir / "training.json").write_text(json.dumps(record))
+    if is_chief:
+        written = _write(learner.network, data, config, output, fn_args)
+        record = {**_settings(config, strategy), **written}
+        record |= _course(learner, data, config, state, checkpoints)
+        run_dir = Path(fn_args.model_run_dir)
+        run_dir.mkdir(parents=True, exist_ok=True)
+        (run_dir / "training.json").write_text(json.dumps(record))
+    with cluster.watched(strategy):
         cluster.wait_for_all(strategy)
 
 
@@ -105,6 +107,7 @@ def build(config: Config, data: Data, teacher: Teacher | None = None) -> Learner
       BadInputError: the model cannot be built so, or an option does not fit it.
     """
     train = config["train"]
+    strategies.check_batch(tf.distribute.get_strategy(), train)
     steps, epochs = training_data.length(data.num_examples, train)
     loss, metric = _loss(config, data)
     with _precision(train["precision"]):
@@ -132,14 +135,12 @@ def build(config: Config, data: Data, teacher: Teacher | None = None) -> Learner
 
 def _network(config: Config) -> keras.Model:
     transform, section = config["transform"], config["model"]
+    shape, num_outputs = inputs.input_shape(transform), inputs.num_outputs(transform)
     try:
         return models.build(
-            section["family"],
-            inputs.input_shape(transform),
-            inputs.num_outputs(transform),
-            **section["arguments"],
+            section["family"], shape, num_outputs, **section["arguments"]
         )
-    except ValueError as error:
+    except (TypeError, ValueError) as error:  # an argument may have any JSON value
         raise BadInputError(f"[model] {error}") from error
 
 

@@ -1,6 +1,7 @@
 """One update of a model's weights, over all replicas and in as many parts as asked."""
 
 from collections.abc import Callable, Iterator, Mapping
+from operator import itemgetter
 from typing import Any
 
 import keras
@@ -35,7 +36,8 @@ class Learner(keras.Model):
           teacher: gives the logits to learn from beside the labels.
           distillation: the recipe's `train.distill`, for the teacher.
         """
-        super().__init__(name="learner")
+        # Without autocast: the network, as it is served, rounds for itself.
+        super().__init__(name="learner", autocast=False)
         self.network = network
         self._parts = parts
         self._teacher, self._distillation = teacher, distillation
@@ -80,7 +82,9 @@ class Learner(keras.Model):
             # Keras divides it by the number of replicas, whose gradients are added up.
             loss = self.compute_loss(inputs, labels, logits) * replicas
             if teaching is not None:
-                loss = distill.loss(loss, logits, teaching, self._distillation)
+                more = sum((tf.reduce_sum(one) for one in self.losses), 0.0)
+                mixed = distill.loss(loss - more, logits, teaching, self._distillation)
+                loss = mixed + more  # of which the teacher takes no share
             share = loss / (replicas * self._parts)
             scaled = self.optimizer.scale_loss(share)
         gradients = tape.gradient(scaled, self.trainable_variables)
@@ -134,7 +138,7 @@ def _split(data: Any, parts: int) -> Iterator[Any]:
         return
     splits = keras.tree.map_structure(lambda tensor: tf.split(tensor, parts), data)
     for part in range(parts):
-        yield keras.tree.map_structure_up_to(data, lambda pieces: pieces[part], splits)  # noqa: B023
+        yield keras.tree.map_structure_up_to(data, itemgetter(part), splits)
 
 
 def _added(

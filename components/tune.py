@@ -24,11 +24,11 @@ from keras_tuner.engine.base_tuner import BaseTuner
 from tfx.components.trainer.fn_args_utils import FnArgs
 from tfx.components.tuner.component import TunerFnResult
 
-from components import distill, strategies, train, training_data
+from components import distill, start_from, strategies, train, training_data
 from components.checkpoints import Checkpoints
 from components.training_data import Config
 from components.training_progress import outcome, progress
-from components.tune_space import changed_by, chosen, space
+from components.tune_space import changed_by, check, chosen, space
 from recipes.errors import BadInputError
 
 RESULTS = "tuner_results.json"  # TFX's name
@@ -42,11 +42,6 @@ def tuner_fn(fn_args: FnArgs) -> TunerFnResult:
     """
     config = fn_args.custom_config
     section = config["train"]
-    if section["strategy"] == "multiworker":
-        raise BadInputError(
-            "`tune` runs in one process. Received: `train.strategy: multiworker`. "
-            "Search with another strategy, and put what it finds into the recipe."
-        )
     hyperparameters = space(config)
     strategy = strategies.create(section["strategy"], section["replicas"])
     if section["deterministic"]:
@@ -54,6 +49,7 @@ def tuner_fn(fn_args: FnArgs) -> TunerFnResult:
     output = tft.TFTransformOutput(fn_args.transform_output)
     data = training_data.read(fn_args, output)
 
+    start_from.check(config, output)
     with strategy.scope():
         teacher = distill.teacher(config, output)
 
@@ -119,9 +115,8 @@ class Search(BaseTuner):
             self._try(trial)
         self.oracle.max_trials = len(self.figures)  # TFX writes down so many
         if all("score" not in figures for figures in self.figures):
-            raise BadInputError(
-                f"[tune] No trial could be finished. {self.figures[-1]['error']}"
-            )
+            why = self.figures[-1]["error"] if self.figures else "None was begun."
+            raise BadInputError(f"[tune] No trial could be finished. {why}")
 
     def get_best_hyperparameters(
         self, num_trials: int = 1
@@ -176,6 +171,7 @@ class Search(BaseTuner):
             return json.loads(kept.read_text())
         started = self._clock()
         try:
+            check(config["train"])
             outcome = self._run(config, place)
         except BadInputError as error:  # of these values, such as a loss that diverged
             figures = {"error": str(error), "seconds": self._clock() - started}

@@ -70,13 +70,13 @@ class Train(Section):
     minutes: float | None = Field(
         None, gt=0, description="End after so long, with the weights of that moment."
     )
-    optimizer: Literal["adam", "adamw", "sgd", "momentum", "rmsprop"] = "adam"
+    optimizer: Literal["adam", "sgd", "momentum", "rmsprop"] = "adam"
     learning_rate: float = Field(0.001, gt=0)
     weight_decay: float = Field(
-        0.0, ge=0, description="Decoupled; of kernels and embeddings alone."
+        0.0, ge=0, description="Decoupled (AdamW); of kernels and embeddings alone."
     )
     schedule: Literal["constant", "cosine", "linear"] = Field(
-        "constant", description="How the learning rate falls, to 0 at the last update."
+        "constant", description="How the learning rate falls towards 0."
     )
     warmup_steps: Count = Field(0, description="Updates in which it first rises.")
     clip_norm: float | None = Field(

@@ -139,6 +139,21 @@ def test_a_taken_port_is_said(addresses):
         meeting.meet(addresses, 1, 1.0)
 
 
+def test_how_to_start_a_worker_is_said(addresses):
+    with pytest.raises(
+        MissingError, match=r"-m components\.multiworker PATH, .*worker"
+    ):
+        meeting.meet(addresses, 0, 0.01)
+
+
+def test_a_lost_worker_is_told_with_what_tensorflow_said(monkeypatch):
+    monkeypatch.setattr(cluster, "is_spread", lambda strategy: True)
+    monkeypatch.setenv("TF_CONFIG", config()["TF_CONFIG"])
+    message = "Lost one .* InternalError: no such kernel$"
+    with pytest.raises(MissingError, match=message), cluster.watched(None):
+        raise tf.errors.InternalError(None, None, "no such kernel\nat line 3")
+
+
 def test_one_process_is_its_own_chief():
     strategy = tf.distribute.get_strategy()
     assert cluster.is_chief(strategy)

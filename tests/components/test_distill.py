@@ -1,10 +1,7 @@
 """What a teacher gives to a student, and which teachers are refused."""
 
-import copy
-import json
 from dataclasses import replace
 
-import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -21,31 +18,12 @@ from tests.components.conftest import (
 )
 
 
-class Taught(export.Exported):
-    """An export with the function that a student calls."""
-
-    def __init__(self, model, transform_output, transform):
-        super().__init__(model, transform_output, transform)
-        spec = keras.tree.map_structure(
-            lambda tensor: tf.TensorSpec(tensor.shape, tensor.dtype), model.input
-        )
-        self.call_model = tf.function(
-            self._model, input_signature=[spec], autograph=False
-        )
-
-
 def push(transformed, family, folder, **arguments):
     """Return a model, exported as a version that can teach."""
     shape = inputs.input_shape(transformed.section)
     num_outputs = inputs.num_outputs(transformed.section)
     model = models.build(family, shape, num_outputs, **arguments)
-    # A copy: a tf.Module wraps the dicts it is given, in place.
-    settings = copy.deepcopy(transformed.section)
-    exported = Taught(model, transformed.output, settings)
-    tf.saved_model.save(exported, str(folder), signatures=exported.signatures())
-    path = folder / distill.SECTION
-    path.parent.mkdir()
-    path.write_text(json.dumps(transformed.section))
+    export.write(model, transformed.output, transformed.section, str(folder))
     return model
 
 

@@ -56,5 +56,7 @@ def test_nothing_is_written_unless_asked_for(tmp_path):
 def test_what_litert_cannot_do_is_an_error_of_the_recipe(tmp_path):
     model = models.build("mlp", (4, 4, 1), 3, units=())
     compress.quantize(model)
-    with pytest.raises(BadInputError, match="Leave out `export.litert`, or `export.q"):
+    with pytest.raises(
+        BadInputError, match=r"Leave out `export\.litert`\. LiteRT says: "
+    ):
         written(model, tmp_path)

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import logging
 import os
 import signal
 import socket
@@ -116,7 +117,7 @@ def record(arguments):
     return json.loads(path.read_text())
 
 
-def test_only_the_chief_says_what_the_others_run(arguments, tmp_path, monkeypatch):
+def test_only_the_chief_says_what_the_others_run(arguments, monkeypatch, caplog):
     from tfx.components.trainer.fn_args_utils import FnArgs
 
     given = FnArgs(**arguments("shared"))
@@ -126,11 +127,23 @@ def test_only_the_chief_says_what_the_others_run(arguments, tmp_path, monkeypatc
         task = {"cluster": jobs, "task": {"type": "worker", "index": index}}
         monkeypatch.setenv("TF_CONFIG", json.dumps(task))
         assert not shared.exists()
-        multiworker.share(given)
+        with caplog.at_level(logging.INFO):
+            multiworker.share(given)
+    assert f"TF_CONFIG=... python -m components.multiworker {shared}" in caplog.text
+    assert [path.name for path in shared.parent.iterdir()] == [multiworker.ARGUMENTS]
     assert FnArgs(**json.loads(shared.read_text())) == given
     monkeypatch.delenv("TF_CONFIG")
     with pytest.raises(MissingError, match="TF_CONFIG; it is not set"):
         multiworker.share(given)
+
+
+@pytest.mark.parametrize("text", [None, '{"train_files"', '{"other": 1}', "[]"])
+def test_a_worker_without_its_arguments_says_who_writes_them(tmp_path, capsys, text):
+    path = tmp_path / multiworker.ARGUMENTS
+    if text:
+        path.write_text(text)
+    assert multiworker.main(str(path)) == MissingError.exit_code
+    assert f"in {path} (" in capsys.readouterr().err
 
 
 @pytest.mark.slow
@@ -156,8 +169,8 @@ def test_two_processes_learn_what_one_learns(arguments, tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("victim", [0, 1])
 def test_a_killed_worker_ends_the_others_and_all_can_go_on(arguments, tmp_path, victim):
-    undisturbed = arguments("undisturbed", strategy="multiworker", epochs=60)
-    given = arguments("killed", strategy="multiworker", epochs=60)
+    undisturbed = arguments("undisturbed", strategy="multiworker", epochs=20)
+    given = arguments("killed", strategy="multiworker", epochs=20)
     kept = Path(given["custom_config"]["checkpoint_dir"])
     folder, workers = kept.parent, free_ports(2)
 

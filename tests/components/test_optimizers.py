@@ -29,7 +29,6 @@ def updated(trained, gradient=1.0, steps=1, factors=None, **changes):
         ("sgd", 2, 2 - 0.2),
         ("momentum", 2, 2 - 0.1 - 0.19),  # the second is 0.9 of the first and its own
         ("adam", 2, 2 - 0.2),  # Adam's updates are as large as its rate
-        ("adamw", 2, 2 - 0.2),
         ("rmsprop", 1, 2 - 0.1 / 0.1**0.5),  # 0.1 of the square is remembered
     ],
 )
@@ -89,7 +88,7 @@ def rates(schedule, warmup_steps, steps, num_steps=10):
         ("cosine", [0.4, 0.8, 0.8, 0.4, 0.0]),
     ],
 )
-def test_the_rate_rises_then_falls_to_nothing_at_the_end(schedule, want):
+def test_the_rate_rises_then_falls_to_0_after_the_last_update(schedule, want):
     assert rates(schedule, 2, [0, 1, 2, 6, 10]) == pytest.approx(want, abs=1e-6)
 
 

@@ -1,6 +1,9 @@
 """Weights that a training begins with: which are taken, which may change, and how."""
 
+import json
 import logging
+from dataclasses import replace
+from types import SimpleNamespace
 
 import keras
 import numpy as np
@@ -8,23 +11,23 @@ import pytest
 import tensorflow as tf
 
 import models
-from components import start_from
+from components import export, inputs, start_from
 from recipes.errors import BadInputError
+from tests.components.conftest import ROWS, TABLE_SPEC, transform
 
 SHAPE = (8, 8, 1)
 
 
-class Weights(tf.Module):
-    """What a SavedModel of `components.export` holds of a model."""
+@pytest.fixture(scope="module")
+def save(images):
+    """A function that exports a model of images and returns where."""
+    section = {**images.section, "image": {**images.section["image"], "shape": SHAPE}}
 
-    def __init__(self, model):
-        super().__init__()
-        self.weights = [variable.value for variable in model.variables]
+    def write(model, folder):
+        export.write(model, images.output, section, str(folder))
+        return str(folder)
 
-
-def save(model, folder):
-    tf.saved_model.save(Weights(model), str(folder))
-    return str(folder)
+    return write
 
 
 def build(family="mlp", outputs=3, seed=0, **arguments):
@@ -50,7 +53,7 @@ def prepared(directory, model, **changes):
 
 
 @pytest.fixture(scope="module")
-def mlp(tmp_path_factory):
+def mlp(tmp_path_factory, save):
     """A model with other weights than a new one has, and its SavedModel."""
     model = build(units=(6, 5), seed=1)
     return model, save(model, tmp_path_factory.mktemp("mlp"))
@@ -94,7 +97,7 @@ def test_a_model_answers_as_the_one_it_starts_from(mlp):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("dropout", [(0.0, 0.5), (0.5, 0.0)])
-def test_dropout_may_differ(tmp_path, dropout):
+def test_dropout_may_differ(tmp_path, dropout, save):
     before, after = dropout
     source = build(units=(6, 5), seed=1, dropout=before)
     model = prepared(save(source, tmp_path), build(units=(6, 5), dropout=after))
@@ -140,7 +143,7 @@ def test_a_directory_without_weights_is_refused(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_quantized_version_is_refused(tmp_path):
+def test_a_quantized_version_is_refused(tmp_path, save):
     source = build(units=())
     source.get_layer("logits").quantize("int8")
     with pytest.raises(BadInputError, match="quantized to int8"):
@@ -167,7 +170,7 @@ def test_frozen_layers_stay_as_they_are(mlp, patterns, still):
     assert moved == still
 
 
-def test_frozen_batch_normalization_keeps_its_statistics(mlp, tmp_path):
+def test_frozen_batch_normalization_keeps_its_statistics(mlp, tmp_path, save):
     def normalized():
         inputs = keras.Input(SHAPE, name="inputs")
         x = keras.layers.BatchNormalization(name="norm")(inputs)
@@ -230,7 +233,7 @@ def of_all_kinds():
 
 
 @pytest.mark.slow
-def test_low_rank_changes_are_trained_in_place_of_every_kind_of_kernel(tmp_path):
+def test_low_rank_changes_are_trained_in_place_of_every_kind_of_kernel(tmp_path, save):
     directory = save(of_all_kinds(), tmp_path)
     model = prepared(directory, of_all_kinds(), lora_rank=2)
     before = {v.path: v.numpy() for v in model.variables}
@@ -246,7 +249,7 @@ def test_low_rank_changes_are_trained_in_place_of_every_kind_of_kernel(tmp_path)
 
 
 @pytest.mark.slow
-def test_merged_changes_answer_alike_and_start_another_training(tmp_path):
+def test_merged_changes_answer_alike_and_start_another_training(tmp_path, save):
     directory = save(of_all_kinds(), tmp_path / "first")
     model = trained(prepared(directory, of_all_kinds(), lora_rank=2))
     want = answers(model)
@@ -287,3 +290,63 @@ def test_the_same_seed_draws_the_same_changes(mlp):
     np.testing.assert_array_equal(*(layer.lora_kernel_a for layer in layers))
     other = one.get_layer("hidden_2").lora_kernel_a[0]
     assert np.abs(layers[0].lora_kernel_a[0] - other).max() > 0
+
+
+@pytest.fixture(scope="module")
+def stored(table, tmp_path_factory):
+    """What a model of a table is, exported."""
+    shape = inputs.input_shape(table.section)
+    model = models.build("wide_deep", shape, 1, units=(2,))
+    folder = tmp_path_factory.mktemp("stored")
+    export.write(model, table.output, table.section, str(folder))
+    return str(folder)
+
+
+def checked(transformed, directory):
+    settings = config(directory) | {"transform": transformed.section}
+    start_from.check(settings, transformed.output)
+
+
+@pytest.mark.slow
+def test_weights_of_the_same_inputs_are_taken(table, stored, tmp_path, caplog):
+    label = {**table.section["label"], "above": 0.5}
+    noise = {**table.section["augment"], "noise": 0.1}
+    checked(table, stored)
+    other = {**table.section, "label": label, "augment": noise}
+    checked(replace(table, section=other), stored)
+    assert not caplog.records
+    checked(table, str(tmp_path))  # it does not say what it was trained with
+
+
+def test_weights_of_other_inputs_are_refused(table, tmp_path):
+    path = tmp_path / export.SECTION
+    path.parent.mkdir()
+    path.write_text(json.dumps(table.section))
+    other = replace(table, section={**table.section, "numeric": [], "scale": ["miles"]})
+    with pytest.raises(BadInputError, match="`transform` differs in numeric, scale"):
+        checked(other, str(tmp_path))
+
+
+@pytest.mark.slow
+def test_another_vocabulary_is_refused_and_another_scale_is_told(
+    table, stored, tmp_path, caplog
+):
+    rows = [{**row, "speed": 3 * row["speed"]} for row in ROWS]
+    checked(transform(table.section, rows, TABLE_SPEC, tmp_path / "1"), stored)
+    assert "speed_xf is scaled otherwise than in" in caplog.text
+    rows = [{**r, "town": "b" if r.get("town") == "a" else "a"} for r in ROWS]
+    other = transform(table.section, rows, TABLE_SPEC, tmp_path / "2")
+    with pytest.raises(BadInputError, match="another vocabulary: town_xf is numbered"):
+        checked(other, stored)
+
+
+@pytest.mark.slow
+def test_a_label_that_stands_elsewhere_is_no_reason_to_refuse(table, stored, caplog):
+    spec = table.output.raw_feature_spec()
+    del spec["speed"]  # the stored graph needs it
+    output = SimpleNamespace(
+        raw_feature_spec=lambda: spec,
+        transform_savedmodel_dir=table.output.transform_savedmodel_dir,
+    )
+    checked(replace(table, output=output), stored)
+    assert "could not compare the inputs" in caplog.text

@@ -132,9 +132,17 @@ def test_a_training_that_cannot_be_is_refused(data, changes, message):
         train.build(config(**changes), data)
 
 
-def test_a_family_that_cannot_be_built_is_an_error_of_the_recipe(data):
+def test_a_batch_that_cannot_be_cut_evenly_is_refused(data):
     bad = config()
-    bad["model"] = {"family": "wide_deep", "arguments": {"embedding_dim": 0}}
+    bad["train"]["accumulate"] = 3  # as replicas, whose number a recipe need not know
+    with pytest.raises(BadInputError, match="multiple of 1 replicas times .*=3"):
+        train.build(bad, data)
+
+
+@pytest.mark.parametrize("arguments", [{"dropout": 2.0}, {"seed": [1]}])
+def test_a_family_that_cannot_be_built_is_an_error_of_the_recipe(data, arguments):
+    bad = config()
+    bad["model"] = {"family": "wide_deep", "arguments": arguments}
     with pytest.raises(BadInputError, match=r"^\[model\] "):
         train.build(bad, data)
 

@@ -41,8 +41,7 @@ def test_a_batch_is_split_in_order():
 
 
 def test_the_first_update_to_fail_is_remembered():
-    inputs = keras.Input((1,), name="x")
-    learner = Learner(keras.Model(inputs, keras.layers.Dense(1, name="d")(inputs)))
+    learner = Learner(dense())
     learner.compile(
         keras.optimizers.SGD(0.0), keras.losses.MeanSquaredError(), jit_compile=False
     )
@@ -51,6 +50,39 @@ def test_the_first_update_to_fail_is_remembered():
     batches = tf.data.Dataset.from_tensor_slices((values, values)).batch(1)
     learner.fit(batches, verbose=0, shuffle=False)
     assert (int(learner.updates), learner.first_failure()) == (5, 3)
+
+
+def dense(**arguments):
+    inputs = keras.Input((1,), name="x")
+    layer = keras.layers.Dense(1, name="d", **arguments)
+    return keras.Model(inputs, layer(inputs))
+
+
+def test_in_half_precision_the_network_alone_rounds():
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        network = dense(dtype="float32")
+        learner = Learner(network)
+    finally:
+        keras.config.set_dtype_policy(before)
+    x = tf.constant([[1.001]])  # 1 in bfloat16
+    np.testing.assert_array_equal(learner(x), network(x))
+
+
+def test_a_teacher_takes_its_share_of_the_loss_on_labels_alone():
+    network = dense(
+        use_bias=False, kernel_initializer="ones", kernel_regularizer="l2"
+    )  # 0.01 of the squared kernel, which is 1
+    options = {"temperature": 2.0, "weight": 0.75}
+    learner = Learner(network, teacher=network, distillation=options)
+    learner.compile(
+        keras.optimizers.SGD(0.0), keras.losses.MeanSquaredError(), jit_compile=False
+    )
+    batch = tf.data.Dataset.from_tensors(([[3.0]], [[1.0]]))
+    (loss,) = learner.fit(batch, verbose=0, shuffle=False).history["loss"]
+    # It agrees with the student: a quarter of (3 - 1)^2 is left.
+    assert loss == pytest.approx(0.25 * 4 + 0.01)
 
 
 @pytest.mark.slow

@@ -154,6 +154,13 @@ def test_a_trial_of_another_recipe_is_run_again(tmp_path):
             "expected whole numbers",
         ),
         ({"train.ema": {"low": 0.5, "high": 2.0, "log": False}}, "less than 1"),
+        ({"train.epochs": [1, 2]}, r"train\.epochs cannot be .* `tune\.epochs`"),
+        ({"train.strategy": ["default"]}, "cannot be searched"),
+        ({"train.replicas": [2]}, "cannot be searched"),
+        ({"train.deterministic": [True]}, "cannot be searched"),
+        ({"train.seed": [0, 1]}, "cannot be searched"),
+        ({"train.start_from.freeze": [["a"]]}, "cannot be searched"),
+        ({"train.distill.teacher": ["a"]}, "cannot be searched"),
     ],
 )
 def test_a_space_that_does_not_fit_the_recipe_is_refused(tmp_path, space, message):
@@ -163,11 +170,37 @@ def test_a_space_that_does_not_fit_the_recipe_is_refused(tmp_path, space, messag
 
 def test_a_range_over_a_whole_number_gives_whole_numbers(tmp_path):
     bounds = {"low": 2.0, "high": 9.0, "log": True}
-    keys = ["train.warmup_steps", "model.arguments.embedding_dim"]
+    keys = ["train.warmup_steps", "train.max_steps", "model.arguments.embedding_dim"]
     space = tune.space(settings(tmp_path, space=dict.fromkeys(keys, bounds)))
     for seed in range(20):
         values = [one.random_sample(seed) for one in space.space]
         assert all(isinstance(v, int) and 2 <= v <= 9 for v in values)
+
+
+@pytest.mark.parametrize(("unset", "whole"), [("max_steps", True), ("minutes", False)])
+def test_the_type_of_a_key_without_a_value_decides(tmp_path, unset, whole):
+    bounds = {f"train.{unset}": {"low": 2.0, "high": 9.0, "log": False}}
+    (one,) = tune.space(settings(tmp_path, space=bounds)).space
+    assert isinstance(one.random_sample(0), int) == whole
+
+
+def test_values_that_do_not_fit_each_other_are_a_failed_trial(tmp_path):
+    space = {"train.global_batch_size": [8, 9], "train.accumulate": [1, 4]}
+    run = fake(lambda rate, units: 0.5)
+    found = search(None, tmp_path, run, space=space, trials=9, method="random")
+    failed = [f for f in found.figures if "score" not in f]
+    assert len(found.figures) == 4
+    (one,) = failed
+    assert one["values"] == {"train.global_batch_size": 9, "train.accumulate": 4}
+    assert "must be a multiple of" in one["error"]
+
+
+def test_a_search_without_trials_says_so(tmp_path):
+    config = settings(tmp_path, trials=1)
+    found = tune.Search(config, tune.space(config), fake(near), tmp_path / "notes")
+    config["tune"]["trials"] = 0
+    with pytest.raises(BadInputError, match="None was begun"):
+        found.search()
 
 
 def test_each_trial_is_reported_before_and_after(tmp_path, caplog):

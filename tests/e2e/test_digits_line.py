@@ -29,14 +29,14 @@ def test_unchanged_run_runs_nothing(shared_strata):
 
 
 def test_more_epochs_run_training_and_what_follows_only(shared_strata):
-    result, kinds = shared_strata.events("digits", "train.epochs=21")
+    result, kinds = shared_strata.events("digits", "train.epochs=31")
     assert result.returncode in (0, 4), result.stderr
     assert [e["step"] for e in kinds["started"]][:2] == ["train", "evaluate"]
     assert {e["step"] for e in kinds["started"]} <= {"train", "evaluate", "push"}
     texts = [event["text"] for event in kinds["message"]]
-    assert " override train.epochs=21" in texts
+    assert " override train.epochs=31" in texts
     assert {event["step"] for event in kinds["progress"]} == {"train"}
-    assert any("train.epochs 20 -> 21" in text for text in texts)
+    assert any("train.epochs 30 -> 31" in text for text in texts)
     saved = json.loads(shared_strata.newest("runs/*/recipe.json").read_text())
     assert saved["train"]["epochs"] == 21
 
