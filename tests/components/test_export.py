@@ -186,7 +186,7 @@ def raw_column(dtype, values):
 def test_every_kind_is_answered_alike_in_every_form(name, tmp_path):
     """Examples, raw tensors, and the model on rows transformed offline."""
     transformed, raw = kind_of_rows(name, tmp_path)
-    family = "wide_deep" if name == "columns" else "mlp"
+    family = {"columns": "wide_deep", "words": "rnn", "bytes": "rnn"}.get(name, "mlp")
     model, saved = exported(transformed, family, tmp_path / "model", units=[4])
     examples = serialized(transformed.rows)
     features = ask(saved, "transform_features", examples=examples)

@@ -38,7 +38,7 @@ def test_more_epochs_run_training_and_what_follows_only(shared_strata):
     assert {event["step"] for event in kinds["progress"]} == {"train"}
     assert any("train.epochs 30 -> 31" in text for text in texts)
     saved = json.loads(shared_strata.newest("runs/*/recipe.json").read_text())
-    assert saved["train"]["epochs"] == 21
+    assert saved["train"]["epochs"] == 31
 
 
 def test_worse_candidate_is_refused_and_the_live_model_stays(shared_strata):
