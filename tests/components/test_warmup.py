@@ -28,7 +28,7 @@ def version(request, tmp_path_factory):
         transformed, _ = kind_of_rows(request.param, folder / "transform")
     else:
         transformed = request.getfixturevalue(request.param)
-    family = "wide_deep" if request.param == "table" else "mlp"
+    family = {"table": "wide_deep", "words": "rnn"}.get(request.param, "mlp")
     section, folder = transformed.section, folder / "model"
     keras.utils.set_random_seed(0)
     model = models.build(
