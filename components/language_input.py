@@ -10,11 +10,10 @@ cross-entropy in nats of a token, `perplexity` (batch,) its exponential. `genera
 on from prompts, see `components/generation`.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import keras
-import numpy as np
 import tensorflow as tf
 import tensorflow_transform as tft
 
@@ -68,12 +67,6 @@ def raw_features(
     """Return texts as the raw feature that `tf.io.parse_example` would have."""
     name = section["feature"]
     return {name: text_codec.as_parsed(inputs[name], raw_spec[name])}
-
-
-def raw_column(name: str, info: Any, rows: Sequence[tf.train.Example]) -> np.ndarray:
-    """Return the texts of raw rows as `serve_raw` takes them."""
-    del info
-    return text_codec.from_examples(name, rows)
 
 
 class Answers(tf.Module):

@@ -11,11 +11,10 @@ mean cross-entropy in nats of a token of the target, and 1 where the outputs are
 target, else 0. Without a target both are 0; one that was cut is never met.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import keras
-import numpy as np
 import tensorflow as tf
 import tensorflow_transform as tft
 
@@ -78,12 +77,6 @@ def raw_features(
     """Return sources as the raw feature that `tf.io.parse_example` would have."""
     name = section["source"]
     return {name: text_codec.as_parsed(inputs[name], raw_spec[name])}
-
-
-def raw_column(name: str, info: Any, rows: Sequence[tf.train.Example]) -> np.ndarray:
-    """Return the texts of raw rows as `serve_raw` takes them."""
-    del info
-    return text_codec.from_examples(name, rows)
 
 
 class Answers(tf.Module):

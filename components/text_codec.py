@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import tensorflow as tf
 import tensorflow_transform as tft
 
@@ -138,9 +137,3 @@ def as_parsed(texts: tf.Tensor, feature: Any) -> tf.Tensor | tf.SparseTensor:
     if isinstance(feature, tf.io.VarLenFeature):
         return tf.sparse.from_dense(texts[:, None])  # leaves "" out
     return tf.reshape(texts, [-1, *feature.shape])
-
-
-def from_examples(name: str, rows: Sequence[tf.train.Example]) -> np.ndarray:
-    """Return the (rows,) texts of a feature, b"" where a row has none."""
-    values = [row.features.feature[name].bytes_list.value for row in rows]
-    return np.array([value[0] if value else b"" for value in values], object)

@@ -11,7 +11,6 @@ import models
 from components import language_input, text_codec
 from components.columns import LABEL
 from tests.components import conftest
-from tests.components.records import example
 from tests.components.sections import section
 
 SPEC = {"text": tf.io.VarLenFeature(tf.string)}
@@ -64,12 +63,6 @@ def test_how_many_ids_there_are():
         own = options(tokens=tokens)["language"]
         assert language_input.input_shape(own) == models.Tokens(LENGTH, want)
         assert language_input.num_outputs(own) == want
-
-
-def test_raw_rows_are_the_texts_they_hold():
-    rows = [tf.train.Example.FromString(example(text=t)) for t in ("ab", None, "\xe9")]
-    got = language_input.raw_column("text", None, rows)
-    assert got.tolist() == [b"ab", b"", b"\xc3\xa9"]
 
 
 def test_losses_are_means_over_tokens_without_padding():
