@@ -27,6 +27,7 @@ from recipes.data import Data
 from recipes.schema import DataRecipe, Recipe
 
 REPOSITORY = Path(__file__).parent.parent
+_ORIGIN = "origin "  # of a part's name
 _PACKAGES = ("components", "models", "pipeline", "recipes")
 
 
@@ -98,7 +99,7 @@ def make(
             parts["data"] = _data_digest(located, history)
         parts |= {f"after {name}": plans[name].key for name in step.after}
         if step.name in ("tune", "train"):
-            parts |= {f"origin {name}": path for name, path in (origins or {}).items()}
+            parts |= {_ORIGIN + name: path for name, path in (origins or {}).items()}
         if step.name == "schema":
             # What was frozen from the schema inferred here changes nothing.
             parts["frozen"] = frozen.part(frozen_schema, plans["infer_schema"].key)
@@ -131,6 +132,17 @@ def previous_statistics(
     found = history.done_steps(pipeline, "statistics", key=key, limit=1)
     uris = [record.outputs["statistics"] for record in found]
     return next((uri for uri in uris if Path(uri).exists()), "")
+
+
+def origins(plans: Sequence[StepPlan]) -> dict[str, str]:
+    """Return what the training starts from, as `make` was told."""
+    return {
+        name.removeprefix(_ORIGIN): path
+        for planned in plans
+        if planned.step.name == "train"
+        for name, path in planned.parts.items()
+        if name.startswith(_ORIGIN)
+    }
 
 
 def _previous(

@@ -175,7 +175,8 @@ def _run(
         located=job.located,
         base_path=job.base_path,
         frozen_schema=_frozen(job.schema),
-        origins=origins.find(job.recipe, job.history, job.workspace),
+        # The data steps do not need them: one that is missing stops a training only.
+        origins=None if only else origins.find(job.recipe, job.history, job.workspace),
     )
     plans = [p for p in plans if only is None or p.step.name in only]
     recorded = {
@@ -335,7 +336,8 @@ def _launch(
         frozen_schema=_frozen(job.schema),
         previous=plan.previous_statistics(plans, job.name, job.history),
         baseline=_baseline(job),
-        origins=origins.find(job.recipe, job.history, job.workspace),
+        # As planned: what is live may have changed since.
+        origins=plan.origins(plans),
     )
     runner = local.LocalRun(
         job.recipe,

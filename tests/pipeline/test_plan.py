@@ -170,6 +170,19 @@ def test_a_search_comes_before_the_training_and_changes_it(tips):
     assert stale["train"] == ("tune changed",)
 
 
+def test_what_a_training_starts_from_is_read_back_from_its_plan(tips):
+    recipe = load.load(tips.path)
+    plans = plan.make(
+        recipe,
+        tips.history,
+        located=tips.located(recipe),
+        base_path=tips.base_path,
+        origins={"start_from_dir": "/models/old/3"},
+    )
+    assert plan.origins(plans) == {"start_from_dir": "/models/old/3"}
+    assert plan.origins(tips.plans()) == {}
+
+
 def test_a_new_release_of_a_package_reruns_what_depends_on_it(line, monkeypatch):
     line.run()
     installed = plan._version("keras")
