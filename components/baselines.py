@@ -45,10 +45,13 @@ MAX_WORK = 2_500_000_000  # values looked at while fitting
 MIN_ROUNDS, MAX_ROUNDS = 100, 1000  # whatever the work
 MAX_TREE_CLASSES = 20  # boosting grows a tree per class and round
 FILE_NAME = "baselines.json"
+# Name -> what it got wrong on the test split, in the order of the transformed files:
+# (examples,) bool where there are classes, else the float loss of each example.
+ERRORS = "errors.npz"
 
 
 class BaselineScores(Artifact):
-    """Scores of simple models on the test split, in one JSON file."""
+    """Scores of simple models on the test split, and what each got wrong there."""
 
     TYPE_NAME = "BaselineScores"
 
@@ -60,27 +63,39 @@ def Baselines(
     scores: OutputArtifact[BaselineScores],
     transform: Parameter[str],
 ):
-    """Score simple models on transformed examples."""
+    """Score simple models on transformed examples; keep what each got wrong."""
     section = json.loads(transform)
     output = tft.TFTransformOutput(transform_graph.uri)
     spec = output.transformed_feature_spec()
     folders = [Path(examples.uri) / f"Split-{split}" for split in ("train", "test")]
     if section["label"]:
-        train, test = (load(folder, spec, section) for folder in folders)
-        if section["audio"]:
-            train, test = standardized(train, test)
-        num_classes = max(2, inputs.num_outputs(section))
-        result = compare(train, test, num_classes=num_classes)
-        if kind(section) == "table":
-            cells = (load(folder, spec, section, _cells) for folder in folders)
-            result |= compare_trees(*cells, num_classes=num_classes)
+        result, errors = _compare_classes(*folders, spec, section)
     else:
         module = series_baselines if section["series"] else token_baselines
-        result = module.compare(*folders, spec, section)
+        result, errors = module.compare(*folders, spec, section)
     (Path(scores.uri) / FILE_NAME).write_text(json.dumps(result))
+    np.savez_compressed(Path(scores.uri) / ERRORS, **errors)
 
 
 Matrix = tuple[Any, np.ndarray]
+
+
+def _compare_classes(
+    train: Path, test: Path, spec: inputs.Spec, transform: Mapping[str, Any]
+) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    known, asked = (load(folder, spec, transform) for folder in (train, test))
+    if transform["audio"]:
+        known, asked = standardized(known, asked)
+    num_classes = max(2, inputs.num_outputs(transform))
+    found = guess(known, asked, num_classes=num_classes)
+    if kind(transform) == "table":
+        cells = (load(folder, spec, transform, _cells) for folder in (train, test))
+        found |= guess_by_trees(*cells, num_classes=num_classes)
+    labels = asked[1]
+    return (
+        {name: scores_of(labels, guessed) for name, guessed in found.items()},
+        {name: guessed.argmax(axis=1) != labels for name, guessed in found.items()},
+    )
 
 
 def load(
@@ -96,9 +111,7 @@ def load(
     """
     files = sorted(str(path) for path in directory.glob("*.gz"))
     size = width(transform)
-    is_dense = bool(transform["image"] or transform["audio"])
-    most = max(1, MAX_VALUES // size) if is_dense else MAX_EXAMPLES
-    every = -(-inputs.count(files) // min(most, MAX_EXAMPLES))
+    every = thinning(files, transform)
 
     def parse(serialized: tf.Tensor) -> tuple[Any, tf.Tensor]:
         features = tf.io.parse_example(serialized, spec)
@@ -106,7 +119,7 @@ def load(
 
     records = tf.data.TFRecordDataset(files, compression_type="GZIP")
     batch_size = max(1, min(1024, 4_000_000 // size))
-    data = records.shard(max(1, every), 0).batch(batch_size).map(parse)
+    data = records.shard(every, 0).batch(batch_size).map(parse)
     blocks, labels = [], []
     for batch, label in data.prefetch(1):
         blocks.append((as_columns or columns)(batch, transform))
@@ -115,33 +128,39 @@ def load(
     return stack(blocks), np.concatenate(labels)
 
 
+def thinning(files: list[str], transform: Mapping[str, Any]) -> int:
+    """Return of how many examples of a split one is taken."""
+    is_dense = bool(transform["image"] or transform["audio"])
+    most = max(1, MAX_VALUES // width(transform)) if is_dense else MAX_EXAMPLES
+    return max(1, -(-inputs.count(files) // min(most, MAX_EXAMPLES)))
+
+
 def standardized(train: Matrix, test: Matrix) -> tuple[Matrix, Matrix]:
     """Scale every column to mean 0 and standard deviation 1, as found in `train`."""
     scaler = StandardScaler().fit(train[0])
     return (scaler.transform(train[0]), train[1]), (scaler.transform(test[0]), test[1])
 
 
-def compare(train: Matrix, test: Matrix, *, num_classes: int) -> dict[str, Any]:
-    """Return the test scores of each simple model, by name and metric."""
+def guess(train: Matrix, test: Matrix, *, num_classes: int) -> dict[str, np.ndarray]:
+    """Return (examples, classes) test probabilities of each simple model, by name."""
     prior = np.bincount(train[1], minlength=num_classes) / len(train[1])
-    constant = np.tile(prior, (len(test[1]), 1))
-    result = {"majority": _scores(test[1], constant)}
+    result = {"majority": np.tile(prior, (len(test[1]), 1))}
     if len(np.unique(train[1])) > 1:
-        predicted = _guessed(_fit(*train), test[0], num_classes)
-        result["logistic_regression"] = _scores(test[1], predicted)
+        result["logistic_regression"] = _guessed(_fit(*train), test[0], num_classes)
     return result
 
 
-def compare_trees(train: Matrix, test: Matrix, *, num_classes: int) -> dict[str, Any]:
-    """Return the test scores of boosted trees, or nothing where they cannot learn."""
+def guess_by_trees(
+    train: Matrix, test: Matrix, *, num_classes: int
+) -> dict[str, np.ndarray]:
+    """Return those of boosted trees, or nothing where they cannot learn."""
     if len(np.unique(train[1])) < 2 or num_classes > MAX_TREE_CLASSES:
         return {}
     model = HistGradientBoostingClassifier(random_state=0)
     # Its threads wait for each other by spinning, on cores that a training needs.
     with threadpool_limits(1, user_api="openmp"):
         model.fit(*train)
-        predicted = _guessed(model, test[0], num_classes)
-    return {"gradient_boosted_trees": _scores(test[1], predicted)}
+        return {"gradient_boosted_trees": _guessed(model, test[0], num_classes)}
 
 
 def _guessed(model: Any, features: Any, num_classes: int) -> np.ndarray:
@@ -164,7 +183,8 @@ def _lead(scores: Mapping[str, float]) -> str:
     return f"{name.replace('_', ' ')} {scores[name]:.4f}"
 
 
-def _scores(labels: np.ndarray, probabilities: np.ndarray) -> dict[str, float]:
+def scores_of(labels: np.ndarray, probabilities: np.ndarray) -> dict[str, float]:
+    """Return the accuracy, and of two classes the AUC and the F1 of the second."""
     scores = {"accuracy": float(np.mean(probabilities.argmax(axis=1) == labels))}
     if probabilities.shape[1] == 2 and len(np.unique(labels)) == 2:
         scores["auc"] = float(metrics.roc_auc_score(labels, probabilities[:, 1]))

@@ -29,14 +29,17 @@ Forecast = Callable[[np.ndarray, int], np.ndarray]
 
 def compare(
     train: Path, test: Path, spec: inputs.Spec, transform: Mapping[str, Any]
-) -> dict[str, dict[str, float]]:
-    """Return the test scores of each simple forecast, by name and metric.
+) -> tuple[dict[str, dict[str, float]], dict[str, np.ndarray]]:
+    """Return the test scores of each simple forecast, and the error of each window.
 
     Args:
       train: directory of transformed examples, gzipped TFRecord files.
       test: likewise.
       spec: how they are stored.
       transform: the recipe's section of that name, of a series.
+
+    Returns:
+      Name -> metric -> value, and name -> (windows,) float64 mean squared error.
     """
     known = sample(train, spec, transform)
     lag = best_lag(known)
@@ -46,9 +49,9 @@ def compare(
         "mean": _mean,
         "ridge": ridge(known),
     }
-    result = scores(_windows(_files(test), spec, transform), forecasts)
+    result, errors = scores(_windows(_files(test), spec, transform), forecasts)
     result["season"]["lag"] = lag
-    return result
+    return result, errors
 
 
 def sample(directory: Path, spec: inputs.Spec, transform: Mapping[str, Any]) -> Windows:
@@ -68,20 +71,25 @@ def sample(directory: Path, spec: inputs.Spec, transform: Mapping[str, Any]) -> 
 
 def scores(
     windows: Iterable[Windows], forecasts: Mapping[str, Forecast]
-) -> dict[str, dict[str, float]]:
-    """Return mean squared and mean absolute error of each forecast."""
-    squared, absolute = (dict.fromkeys(forecasts, 0.0) for _ in range(2))
+) -> tuple[dict[str, dict[str, float]], dict[str, np.ndarray]]:
+    """Return both errors of each forecast, and the squared one of each window."""
+    squared: dict[str, list[np.ndarray]] = {name: [] for name in forecasts}
+    absolute = dict.fromkeys(forecasts, 0.0)
     count = 0
     for context, horizon in windows:
-        count += horizon.size
+        count += len(horizon)
         for name, forecast in forecasts.items():
             error = forecast(context, horizon.shape[1]) - horizon
-            squared[name] += float(np.square(error, dtype=np.float64).sum())
-            absolute[name] += float(np.abs(error).sum(dtype=np.float64))
-    return {
-        name: {"mse": squared[name] / count, "mae": absolute[name] / count}
+            square = np.square(error, dtype=np.float64)
+            squared[name].append(square.reshape(len(horizon), -1).mean(axis=1))
+            sizes = np.abs(error).reshape(len(horizon), -1)
+            absolute[name] += float(sizes.mean(axis=1, dtype=np.float64).sum())
+    errors = {name: np.concatenate(found) for name, found in squared.items()}
+    means = {
+        name: {"mse": float(errors[name].mean()), "mae": absolute[name] / count}
         for name in forecasts
     }
+    return means, errors
 
 
 def season(context: np.ndarray, horizon: int, lag: int) -> np.ndarray:

@@ -23,14 +23,18 @@ _BATCH = 1_024
 
 def compare(
     train: Path, test: Path, spec: inputs.Spec, transform: Mapping[str, Any]
-) -> dict[str, dict[str, float]]:
-    """Return the test scores of each simple model, by name and metric.
+) -> tuple[dict[str, dict[str, float]], dict[str, np.ndarray]]:
+    """Return the test scores of each simple model, and the loss of each example.
 
     Args:
       train: directory of transformed examples, gzipped TFRecord files.
       test: likewise.
       spec: how they are stored.
       transform: the recipe's section of that name, of a language or of pairs.
+
+    Returns:
+      Name -> metric -> value, and name -> (examples,) float64 nats of a token; of
+      `copy` there are none.
     """
     num_ids = inputs.num_outputs(transform)
     counts = np.ones(num_ids)
@@ -42,21 +46,22 @@ def compare(
     found = {"unigram": counts / counts.sum()}
     if after is not None:
         found["bigram"] = after / after.sum(axis=1, keepdims=True)
-    result: dict[str, dict[str, float]] = {
-        name: {"cross_entropy": 0.0} for name in found
-    }
+    nats: dict[str, list[np.ndarray]] = {name: [] for name in found}
     num_examples = num_copies = 0
     for source, labels, before in _batches(test, spec, transform):
         for name, shares in found.items():
             chosen = shares[labels] if shares.ndim == 1 else shares[before, labels]
-            result[name]["cross_entropy"] += _mean_nats(chosen, labels).sum()
+            nats[name].append(_mean_nats(chosen, labels))
         num_examples += len(labels)
         num_copies += int(_same(source, labels).sum()) if source is not None else 0
-    for scores in result.values():
-        scores["cross_entropy"] /= max(1, num_examples)
+    losses = {name: np.concatenate([[], *blocks]) for name, blocks in nats.items()}
+    result = {
+        name: {"cross_entropy": float(loss.sum()) / max(1, num_examples)}
+        for name, loss in losses.items()
+    }
     if transform["pairs"]:
         result["copy"] = {"exact_match": num_copies / max(1, num_examples)}
-    return result
+    return result, losses
 
 
 def _mean_nats(chosen: np.ndarray, labels: np.ndarray) -> np.ndarray:

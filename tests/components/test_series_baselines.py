@@ -57,7 +57,10 @@ def test_a_season_is_found_and_gives_no_error(tmp_path):
     # 1 5 3 comes again and again; the mean of any context of 4 is (9 + first) / 4.
     train = store(tmp_path / "train", [1.0, 5.0, 3.0] * 10)
     test = store(tmp_path / "test", [1.0, 5.0, 3.0] * 3)
-    got = series_baselines.compare(train, test, SPEC, section())
+    got, errors = series_baselines.compare(train, test, SPEC, section())
+    assert {n: e.mean() for n, e in errors.items()} == {
+        n: pytest.approx(s["mse"]) for n, s in got.items()
+    }
     assert list(got) == ["last_value", "season", "mean", "ridge"]
     assert got["season"] == {"mse": 0.0, "mae": 0.0, "lag": 3}
     # Contexts 1 5 3 1 | 5 3 1, 5 3 1 5 | 3 1 5, 3 1 5 3 | 1 5 3: each difference of two
@@ -93,7 +96,8 @@ def test_season_repeats_the_last_steps_of_each_channel():
 def test_scores_count_every_number_the_same_whatever_the_batches():
     ones = np.ones((3, 2, 1), np.float32)
     batches = [(ones, ones[:, :1]), (ones[:1], 4 * ones[:1, :1])]
-    got = series_baselines.scores(batches, {"zero": lambda c, h: 0 * c[:, :h]})
+    got, errors = series_baselines.scores(batches, {"zero": lambda c, h: 0 * c[:, :h]})
+    assert errors["zero"].tolist() == [1, 1, 1, 16]
     assert got == {"zero": {"mse": (3 * 1 + 16) / 4, "mae": (3 * 1 + 4) / 4}}
 
 

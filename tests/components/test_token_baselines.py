@@ -36,7 +36,10 @@ def _feature(values):
 def test_counts_with_one_added_give_the_cross_entropy(tmp_path):
     spec = write(tmp_path / "train", {"text_xf": [2, 4, 5], LABEL: [4, 5, 0]})
     write(tmp_path / "test", {"text_xf": [2, 4, 4], LABEL: [4, 4, 0]})
-    got = token_baselines.compare(tmp_path / "train", tmp_path / "test", spec, LANGUAGE)
+    got, losses = token_baselines.compare(
+        tmp_path / "train", tmp_path / "test", spec, LANGUAGE
+    )
+    assert losses["unigram"] == pytest.approx([-math.log(2 / 8)])
     # Of 6 ids, 4 and 5 were seen once: 2 of 8 each. After 2 came 4: 2 of 7; after 4
     # came 5, so that 4 has 1 of 7. Padding counts nowhere.
     assert got["unigram"]["cross_entropy"] == pytest.approx(-math.log(2 / 8))
@@ -50,5 +53,5 @@ def test_a_copy_is_right_where_both_texts_are_the_same(tmp_path):
     other = {"source_xf": [4, 5, 3], "target_xf": [2, 5, 4], LABEL: [5, 4, 3]}
     spec = write(tmp_path / "train", same)
     write(tmp_path / "test", same, other, other, other)
-    got = token_baselines.compare(tmp_path / "train", tmp_path / "test", spec, PAIRS)
+    got, _ = token_baselines.compare(tmp_path / "train", tmp_path / "test", spec, PAIRS)
     assert got["copy"] == {"exact_match": 0.25}

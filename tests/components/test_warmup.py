@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 import models
-from components import export, inputs, warmup
+from components import export, inputs, raw_inputs, warmup
 from serving import saved_model, tensor_proto
 from serving import warmup as server
 from serving.replay import replay
@@ -98,11 +98,11 @@ def test_raw_tensors_say_the_same_as_the_examples(version):
 
 def test_pixels_are_the_ones_of_the_image(images, tmp_path):
     image = images.rows[0]["scan"]
-    np.testing.assert_array_equal(warmup._pixels(image, (2, 3, 1)), PIXELS[0])
+    np.testing.assert_array_equal(raw_inputs._pixels(image, (2, 3, 1)), PIXELS[0])
 
 
 def test_recordings_of_one_request_are_as_long_as_the_longest():
-    got = warmup._recordings([wav([16384]), wav([0, -32768])])
+    got = raw_inputs._recordings([wav([16384]), wav([0, -32768])])
     np.testing.assert_array_equal(got, [[0.5, 0.0], [0.0, -1.0]])
 
 
