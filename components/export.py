@@ -1,4 +1,4 @@
-"""Write the SavedModel: preprocessing and model in one, three signatures.
+"""Write the SavedModel: preprocessing and model in one, three signatures or more.
 
 - `serving_default`: serialized tf.Example of raw features.
 - `serve_raw`: raw features as tensors. A table's numbers are (batch,) floats where NaN
@@ -12,7 +12,8 @@
 The first two return `probabilities` (batch, classes; one column for a yes-or-no label)
 and `classes` (batch,) int64, the index of the most probable class. What they take and
 return for series, graphs and texts to be written is said in `components/<kind>_input`,
-which may add signatures, such as `generate`.
+which may add signatures, such as `generate`. `explain`, which a recipe may ask for,
+takes what `serve_raw` takes: see `components/explain`.
 """
 
 import copy
@@ -25,9 +26,10 @@ import keras
 import tensorflow as tf
 import tensorflow_transform as tft
 
-from components import audio_features
+from components import audio_features, explain
+from components.decision import Decision
 from components.input_checks import kind, used_features
-from components.inputs import model_inputs, prepared
+from components.inputs import Inputs, model_inputs, prepared
 from components.transform import MODULES
 
 SECTION = "assets.extra/transform.json"  # what a SavedModel was trained with
@@ -46,6 +48,8 @@ class Exported(tf.Module):
         model: keras.Model,
         transform_output: tft.TFTransformOutput,
         transform: Mapping[str, Any],
+        baseline: Any = None,
+        decision: Decision | None = None,
     ):
         super().__init__()
         self.weights = [variable.value for variable in model.variables]
@@ -66,7 +70,12 @@ class Exported(tf.Module):
         self._section = copy.deepcopy(transform)  # tf.Module wraps what it is given
         self._kind = kind(transform)
         self._module = MODULES.get(self._kind)
-        self.answers = None
+        self._decision = decision or Decision()
+        self.answers = self._explain = None
+        if baseline is not None:
+            self._explain = explain.function(
+                model, transform_output, transform, baseline
+            )
         if not transform["label"]:
             section = copy.deepcopy(transform[self._kind])
             # What is generated is read again, as a request's text is.
@@ -76,14 +85,16 @@ class Exported(tf.Module):
     def signatures(self) -> dict[str, Any]:
         """Return the concrete function of each signature."""
         examples = tf.TensorSpec([None], tf.string, name="examples")
-        raw = {"image": self._serve_image, "audio": self._serve_audio}.get(self._kind)
-        raw = raw or (self._serve_own if self._module else self._serve_columns)
-        return {
+        raw = self._serve_own if self._module else self._serve_raw
+        signatures = {
             "serving_default": _trace(self._serve_examples, examples),
             "serve_raw": _trace(raw, self._raw_signature()),
             "transform_features": _trace(self._transform_examples, examples),
             **(self.answers.signatures() if self.answers else {}),
         }
+        if self._explain:
+            signatures["explain"] = _trace(self._explained, self._raw_signature())
+        return signatures
 
     def _serve_examples(self, examples: tf.Tensor) -> Features:
         features = tf.io.parse_example(examples, self._parsed())
@@ -92,29 +103,38 @@ class Exported(tf.Module):
     def _transform_examples(self, examples: tf.Tensor) -> Features:
         return self._transformed(tf.io.parse_example(examples, self._raw_spec))
 
-    def _serve_image(self, features: Features) -> Features:
-        (pixels,) = features.values()
-        return _answer(self.call_model(prepared(pixels, self._section)))
+    def _serve_raw(self, raw: Features) -> Features:
+        ready = self._ready(raw)
+        return _answer(self.call_model(ready), self._decision, ready)
 
-    def _serve_audio(self, features: Features) -> Features:
-        (samples,) = features.values()
-        cut = audio_features.cut_or_pad(samples, self._section["audio"])
-        return _answer(self.call_model(prepared(cut, self._section)))
+    def _explained(self, raw: Features) -> Features:
+        ready = self._ready(raw)
+        answer = _answer(self.call_model(ready), self._decision, ready)
+        return answer | self._explain(self.call_model, ready, raw, answer["classes"])
 
     def _serve_own(self, raw: Features) -> Features:
         section = self._section[self._kind]
         features = self._module.raw_features(raw, section, self._raw_spec)
         return self._answer(self._transformed(features))
 
-    def _serve_columns(self, columns: Features) -> Features:
+    def _ready(self, raw: Features) -> Inputs:
+        """Return raw tensors as the model is called on them."""
+        if self._kind == "image":
+            (pixels,) = raw.values()
+            return prepared(pixels, self._section)
+        if self._kind == "audio":
+            (samples,) = raw.values()
+            cut = audio_features.cut_or_pad(samples, self._section["audio"])
+            return prepared(cut, self._section)
         used = self._used()
-        features = {n: _as_parsed(column, used[n]) for n, column in columns.items()}
-        return self._answer(self._transformed(features))
+        features = {n: _as_parsed(column, used[n]) for n, column in raw.items()}
+        return model_inputs(self._transformed(features), self._section)
 
     def _answer(self, transformed: Features) -> Features:
         if self.answers:
             return self.answers(transformed)
-        return _answer(self.call_model(model_inputs(transformed, self._section)))
+        ready = model_inputs(transformed, self._section)
+        return _answer(self.call_model(ready), self._decision, ready)
 
     def _transformed(self, features: Features) -> Features:
         """Apply the transform graph; a request has no label, so one is made up."""
@@ -162,9 +182,16 @@ def write(
     transform_output: tft.TFTransformOutput,
     transform: Mapping[str, Any],
     directory: str,
+    *,
+    baseline: Any = None,
+    decision: Decision | None = None,
 ) -> None:
-    """Export a trained model with the transform graph it was trained on."""
-    exported = Exported(model, transform_output, transform)
+    """Export a trained model with the transform graph it was trained on.
+
+    With a `baseline`, of `components.explain`, it has the signature `explain`. Logits
+    of a label are answered by the `decision`, by default as they are.
+    """
+    exported = Exported(model, transform_output, transform, baseline, decision)
     tf.saved_model.save(exported, directory, signatures=exported.signatures())
     path = Path(directory) / SECTION
     path.parent.mkdir(exist_ok=True)
@@ -177,11 +204,17 @@ def _trace(function: Any, signature: Any) -> Any:
     return traced.get_concrete_function()
 
 
-def _answer(logits: tf.Tensor) -> Features:
-    logits = tf.cast(logits, tf.float32)
+def _answer(
+    logits: tf.Tensor, decision: Decision | None = None, inputs: Inputs | None = None
+) -> Features:
+    decision = decision or Decision()
+    logits = tf.cast(logits, tf.float32) / decision.temperature
     if logits.shape[-1] == 1:
         probabilities = tf.sigmoid(logits)
-        classes = tf.cast(probabilities[:, 0] > 0.5, tf.int64)
+        above = decision.thresholds[0]
+        if decision.column:
+            above = tf.gather(decision.thresholds, inputs[decision.column][:, 0])
+        classes = tf.cast(probabilities[:, 0] > above, tf.int64)
     else:
         probabilities = tf.nn.softmax(logits)
         classes = tf.argmax(logits, axis=-1)

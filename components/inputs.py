@@ -13,6 +13,7 @@ from components.transform import MODULES, num_ids
 
 Spec = Mapping[str, tf.io.FixedLenFeature]
 Inputs = tf.Tensor | dict[str, tf.Tensor]
+Weigh = Callable[[Mapping[str, tf.Tensor]], tf.Tensor]
 
 
 def input_shape(transform: Mapping[str, Any]) -> models.Shape:
@@ -134,8 +135,12 @@ def training_batches(
     steps_per_epoch: int,
     first_step: int,
     seed: int,
+    weigh: Weigh | None = None,
 ) -> tf.data.Dataset:
     """Return (inputs, labels) batches without end, `steps_per_epoch` of each epoch.
+
+    With `weigh`, from transformed columns to (batch,) weights, they are (inputs,
+    labels, weights).
 
     The examples of a batch, and how they are changed (`augment`), depend on the seed
     and the number of the step alone: a training resumed at `first_step`, counted from 0
@@ -148,7 +153,7 @@ def training_batches(
         first_step=first_step,
         seed=seed,
     )
-    parse = _training_parser(spec, transform, seed)
+    parse = _training_parser(spec, transform, seed, weigh)
     return _shared(batches.map(parse, tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE))
 
 
@@ -164,11 +169,11 @@ def _shared(batches: tf.data.Dataset) -> tf.data.Dataset:
 
 
 def _training_parser(
-    spec: Spec, transform: Mapping[str, Any], seed: int
-) -> Callable[..., tuple[Inputs, tf.Tensor]]:
-    def parse(step: tf.Tensor, serialized: tf.Tensor) -> tuple[Inputs, tf.Tensor]:
-        # One parse per batch: per example it costs twice the CPU time.
-        features = tf.io.parse_example(serialized, spec)
+    spec: Spec, transform: Mapping[str, Any], seed: int, weigh: Weigh | None
+) -> Callable[..., tuple[Any, ...]]:
+    def varied(
+        step: tf.Tensor, features: Mapping[str, tf.Tensor]
+    ) -> tuple[Inputs, tf.Tensor]:
         if not augment.is_used(transform):
             return model_inputs(features, transform), features[LABEL]
         draws = tf.stack([tf.constant(seed, tf.int64), step])
@@ -178,6 +183,12 @@ def _training_parser(
             return inputs, features[LABEL]
         labels = _softened(features[LABEL], num_outputs(transform))
         return augment.mixup(inputs, labels, transform["augment"]["mixup"], draws)
+
+    def parse(step: tf.Tensor, serialized: tf.Tensor) -> tuple[Any, ...]:
+        # One parse per batch: per example it costs twice the CPU time.
+        features = tf.io.parse_example(serialized, spec)
+        batch = varied(step, features)
+        return (*batch, weigh(features)) if weigh else batch
 
     return parse
 

@@ -22,17 +22,21 @@ import models
 from components import (
     cluster,
     compress,
+    decision,
     distill,
+    explain,
     export,
     inputs,
     litert,
     losses,
     multiworker,
     optimizers,
+    power,
     start_from,
     strategies,
     training_data,
 )
+from components.adversarial import attacker
 from components.averages import AveragesInTests, assign, exported_values
 from components.checkpoints import Checkpoints, ResumedMetrics, Saver, State
 from components.train_step import Learner, Teacher
@@ -62,14 +66,17 @@ def run_fn(fn_args: FnArgs) -> None:
     is_chief = cluster.is_chief(strategy)
     checkpoints = Checkpoints(Path(config["checkpoint_dir"]), writes=is_chief)
     start_from.check(config, output)
-    with cluster.watched(strategy):
+    explain.check(config)
+    with cluster.watched(strategy), power.metered() as meter:
         with strategy.scope():
             learner = build(config, data, distill.teacher(config, output))
         state = fit(learner, data, config, checkpoints)
+        used = meter.cost()
     if is_chief:
         written = _write(learner.network, data, config, output, fn_args)
         record = {**_settings(config, strategy), **written}
         record |= _course(learner, data, config, state, checkpoints)
+        record["used"] = used
         run_dir = Path(fn_args.model_run_dir)
         run_dir.mkdir(parents=True, exist_ok=True)
         (run_dir / "training.json").write_text(json.dumps(record))
@@ -118,6 +125,7 @@ def build(config: Config, data: Data, teacher: Teacher | None = None) -> Learner
             parts=train["accumulate"],
             teacher=teacher,
             distillation=train["distill"],
+            attacker=attacker(config),
         )
         learner.compile(
             optimizers.create(
@@ -220,12 +228,21 @@ def _write(
     """Export the trained network; return what the record says of it."""
     start_from.merge(network)
     model, compressed = compress.apply(network, config, _score(data, config))
-    export.write(model, output, config["transform"], fn_args.serving_model_dir)
+    answers, gained = decision.fit(model, data.eval, data.spec, config, output)
+    export.write(
+        model,
+        output,
+        config["transform"],
+        fn_args.serving_model_dir,
+        decision=answers,
+        baseline=explain.baseline(data, config),
+    )
     litert.write(model, config, fn_args.serving_model_dir)
     return {
         "parameters": model.count_params(),
         "compressed": compressed,
         "weights_sha256": fingerprint(model),
+        **gained,
     }
 
 
@@ -279,6 +296,7 @@ def figures(outputs: Mapping[str, str]) -> dict[str, Any]:
             parts.append(f"eval accuracy {kept['val_accuracy']:.2%}")
         else:
             parts.append(f"eval loss {kept['val_loss']:.4f}")
+    parts += decision.words(run)
     if run["stopped"]:
         parts.append(f"{run['stopped']} after {run['updates']:,} updates")
     if run["replicas"] > 1:

@@ -8,6 +8,7 @@ import keras
 import tensorflow as tf
 
 from components import distill
+from components.adversarial import Attacker
 from components.inputs import Inputs
 
 Teacher = Callable[[Inputs], tf.Tensor]
@@ -27,6 +28,7 @@ class Learner(keras.Model):
         parts: int = 1,
         teacher: Teacher | None = None,
         distillation: Mapping[str, Any] | None = None,
+        attacker: Attacker | None = None,
     ):
         """Wrap a built model; call it inside the scope of the strategy.
 
@@ -35,12 +37,15 @@ class Learner(keras.Model):
           parts: that a batch is computed in, one after the other.
           teacher: gives the logits to learn from beside the labels.
           distillation: the recipe's `train.distill`, for the teacher.
+          attacker: changes inputs so that the network errs; the teacher sees them as
+            they were.
         """
         # Without autocast: the network, as it is served, rounds for itself.
         super().__init__(name="learner", autocast=False)
         self.network = network
         self._parts = parts
         self._teacher, self._distillation = teacher, distillation
+        self._attacker = attacker
         self.updates = _counter("updates")
         self._failed_at = _counter("failed_at")
         self.built = True
@@ -56,13 +61,14 @@ class Learner(keras.Model):
         # A tensor of its own: a mask that Keras ties to the logits is none for losses.
         return tf.identity(self.network(inputs, training=training))
 
-    def train_step(self, data: tuple[Inputs, tf.Tensor]) -> dict[str, tf.Tensor]:
+    def train_step(self, data: Any) -> dict[str, tf.Tensor]:
+        """Make an update of (inputs, labels) or (inputs, labels, weights)."""
         total: list[tf.Tensor | None] = []
         mean_loss = 0.0
-        for inputs, labels in _split(data, self._parts):
+        for number, batch in enumerate(_split(data, self._parts)):
             # Without this, all parts run at once and need the memory of all.
             with tf.control_dependencies([g for g in total if g is not None]):
-                loss, gradients = self._gradients(inputs, labels)
+                loss, gradients = self._gradients(batch, number)
             total = _added(total, gradients) if total else gradients
             mean_loss += loss / self._parts
         self.optimizer.apply_gradients(
@@ -72,15 +78,18 @@ class Learner(keras.Model):
         return self.get_metrics_result()
 
     def _gradients(
-        self, inputs: Inputs, labels: tf.Tensor
+        self, batch: Any, part: int
     ) -> tuple[tf.Tensor, list[tf.Tensor | None]]:
         """Return the loss of a part, and its share in the gradients of the batch."""
+        inputs, labels, weights = keras.utils.unpack_x_y_sample_weight(batch)
         replicas = self.distribute_strategy.num_replicas_in_sync
         teaching = self._teacher(inputs) if self._teacher else None
+        if self._attacker:
+            inputs = self._attacked(inputs, labels, part)
         with tf.GradientTape() as tape:
             logits = self(inputs, training=True)
             # Keras divides it by the number of replicas, whose gradients are added up.
-            loss = self.compute_loss(inputs, labels, logits) * replicas
+            loss = self.compute_loss(inputs, labels, logits, weights) * replicas
             if teaching is not None:
                 more = sum((tf.reduce_sum(one) for one in self.losses), 0.0)
                 mixed = distill.loss(loss - more, logits, teaching, self._distillation)
@@ -92,6 +101,22 @@ class Learner(keras.Model):
         self._loss_tracker.update_state(loss, sample_weight=size)
         self.compute_metrics(inputs, labels, logits)
         return loss, gradients
+
+    def _attacked(self, inputs: tf.Tensor, labels: tf.Tensor, part: int) -> tf.Tensor:
+        """Return a part in which some inputs make the network err.
+
+        The network is asked as it is served: without dropout or batch statistics, so
+        that nothing of it changes by being asked.
+        """
+        replica = tf.distribute.get_replica_context()
+        number = replica.replica_id_in_sync_group * self._parts + part
+        return self._attacker.replace(
+            lambda changed: self.network(changed, training=False),
+            inputs,
+            labels,
+            update=tf.convert_to_tensor(self.updates),
+            place=(number, replica.num_replicas_in_sync * self._parts),
+        )
 
     def _over_replicas(self, gradients: list[tf.Tensor]) -> list[tf.Tensor]:
         """Return the mean over replicas where an optimizer must see the whole batch's.

@@ -9,7 +9,7 @@ import tensorflow as tf
 import tensorflow_transform as tft
 from tfx.components.trainer.fn_args_utils import FnArgs
 
-from components import inputs
+from components import inputs, reweigh
 from recipes.errors import BadInputError
 
 Config = Mapping[str, Any]  # `custom_config` of the Trainer
@@ -65,9 +65,13 @@ def length(num_examples: int, train: Mapping[str, Any]) -> tuple[int, int]:
 
 
 def training_batches(data: Data, config: Config, first_step: int) -> tf.data.Dataset:
-    """Return (inputs, labels) batches without end, from an update on, from 0."""
+    """Return (inputs, labels) batches without end, from an update on, from 0.
+
+    With `train.reweigh` they are (inputs, labels, weights).
+    """
     train = config["train"]
     steps, _ = length(data.num_examples, train)
+    num_classes = max(2, inputs.num_outputs(config["transform"]))
     return inputs.training_batches(
         data.train,
         data.spec,
@@ -76,6 +80,7 @@ def training_batches(data: Data, config: Config, first_step: int) -> tf.data.Dat
         steps_per_epoch=steps,
         first_step=first_step,
         seed=train["seed"],
+        weigh=reweigh.weigher(data.train, data.spec, config, num_classes),
     )
 
 

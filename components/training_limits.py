@@ -119,7 +119,7 @@ class FiniteLoss(keras.callbacks.Callback):
 
 def _not_finite(batch: Any, transform: Mapping[str, Any]) -> str | None:
     """Return a sentence on the first value of a batch that is no number, if any."""
-    inputs, labels = batch
+    inputs, labels, *_ = batch  # weights may follow
     if not isinstance(inputs, dict):
         of = kind(transform)
         name = "context" if of == "series" else transform[of]["feature"]

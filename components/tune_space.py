@@ -25,6 +25,7 @@ _FIXED = {
     "train.seed": "the best seed says nothing of other data",
     "train.start_from": "the weights are found before the search",
     "train.distill.teacher": "it is loaded before the search",
+    "train.reweigh": "the score knows nothing of groups",
 }
 
 

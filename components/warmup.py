@@ -44,9 +44,10 @@ def _logs(saved_model: Path, examples: Sequence[bytes]) -> Iterator[Any]:
     for count in sorted({1, len(examples)} if examples else ()):
         serialized = {"examples": np.array(examples[:count], object)}
         yield _log("serving_default", serialized)
-        yield _log(
-            "serve_raw", raw_inputs.of(signatures["serve_raw"], examples[:count])
-        )
+        raw = raw_inputs.of(signatures["serve_raw"], examples[:count])
+        for name in ("serve_raw", "explain"):
+            if name in signatures:
+                yield _log(name, raw)
     if "generate" in signatures:  # its other inputs have defaults
         one = {"prompt": np.array([b""], object), "max_tokens": np.int32(1)}
         yield _log("generate", one)

@@ -9,6 +9,7 @@ from typing import Self
 from pydantic import Field, model_validator
 
 from recipes.data import Data, Series
+from recipes.examine import Examine
 from recipes.section import Name, Section
 from recipes.train import Export, Train, Tune
 from recipes.transform import SeriesInput, Transform
@@ -108,6 +109,7 @@ METRICS_OF = {
     "a language": {"TokenCrossEntropy"},
     "pairs": {"TokenCrossEntropy", "ExactMatch"},
 }
+_WRITTEN = ("a series", "a language", "pairs")
 METRICS_OF["yes or no"] = {*METRICS}.difference(*METRICS_OF.values())
 
 
@@ -128,6 +130,7 @@ class Recipe(DataRecipe):
     tune: Tune | None = None
     export: Export = Export()
     evaluate: Evaluate
+    examine: Examine = Examine()
     push: Push = Push()
 
     @model_validator(mode="after")
@@ -141,12 +144,81 @@ class Recipe(DataRecipe):
                     f"some of {', '.join(m for m in METRICS if m in wanted)}."
                 )
         self._check_windows()
+        if self.examine.behaviour:
+            self.examine.behaviour.check(self.transform)
+        self._check_gaps(predicted)
+        self._check_attacks()
+        self._check_groups(predicted)
+        if self.export.explain and (predicted in _WRITTEN or self.transform.graph):
+            raise ValueError(
+                "[export] explain needs an image, a sound, a text or a table with a "
+                "label. Leave it out."
+            )
+        if self.export.temperature and self.transform.label is None:
+            raise ValueError(
+                "[export] temperature makes the probabilities of a label more honest. "
+                f"Received: a recipe that predicts {predicted}. Leave it out."
+            )
         if self.train.strategy == "multiworker" and (self.tune or self.train.minutes):
             # Each worker has its own clock: they would end at different updates.
             raise ValueError(
                 "`tune` and `train.minutes` do not fit `strategy: multiworker`."
             )
         return self
+
+    def _check_gaps(self, predicted: str) -> None:
+        fairness = self.examine.fairness
+        for name in ("selection_gap_at_most", "tpr_gap_at_most", "fpr_gap_at_most"):
+            bound = getattr(fairness, name, None)
+            if bound is not None and predicted != "yes or no":
+                raise ValueError(
+                    f"[examine.fairness] {name} needs a label of yes or no; of others "
+                    "expected accuracy_gap_at_most. Received: a recipe that predicts "
+                    f"{predicted}."
+                )
+
+    def _check_attacks(self) -> None:
+        image = self.transform.image
+        if self.train.adversarial is None:
+            return
+        if image is None:
+            raise ValueError(
+                "[train] adversarial needs `transform.image`: of nothing else is it "
+                "known how much may change without being another. Leave it out."
+            )
+        if image.normalize == "standard":
+            raise ValueError(
+                "[train] adversarial does not fit `transform.image.normalize: "
+                "standard`, which scales each image by a number of its own. Expected "
+                "none, unit or signed."
+            )
+
+    def _check_groups(self, predicted: str) -> None:
+        """Check `train.reweigh` and `export.thresholds`: groups are ids of a column."""
+        transform, thresholds = self.transform, self.export.thresholds
+        ids = [*transform.vocabulary, *transform.hash, *transform.buckets]
+        wanted = {
+            "[train] reweigh": self.train.reweigh,
+            "[export.thresholds] column": (thresholds.column,) if thresholds else (),
+        }
+        for key, columns in wanted.items():
+            for column in columns:
+                if column not in ids:
+                    raise ValueError(
+                        f"{key}: expected columns in `vocabulary`, `hash` or `buckets` "
+                        f"of [transform]: {', '.join(ids) or 'it has none'}. Received: "
+                        f"{column!r}"
+                    )
+        if thresholds and predicted != "yes or no":
+            raise ValueError(
+                "[export] thresholds need a label that is yes or no. Received: a "
+                f"recipe that predicts {predicted}."
+            )
+        if self.train.reweigh and transform.augment.mixup:
+            raise ValueError(
+                "[train] reweigh does not fit `transform.augment.mixup`, whose "
+                "examples are of two groups. Leave one out."
+            )
 
     def _check_windows(self) -> None:
         source, read = self.data.series, self.transform.series

@@ -57,6 +57,29 @@ class Distill(Section):
     weight: float = Field(0.5, gt=0, le=1, description="Share of the teacher's loss.")
 
 
+class Adversarial(Section):
+    """Learn from images changed so that the network errs."""
+
+    epsilon: float = Field(
+        0.031,
+        gt=0,
+        le=1,
+        description="Most that a value is changed; black is 0, white 1.",
+    )
+    step_size: float | None = Field(
+        None,
+        gt=0,
+        description="Of each step, likewise. Default: 2.5 `epsilon` in all steps "
+        "together, and at most 1.25 in one.",
+    )
+    steps: Annotated[int, Field(ge=1, le=10)] = Field(
+        1, description="Each costs about an update more, of the examples changed."
+    )
+    share: float = Field(
+        0.5, ge=0.001, le=1, description="Of the examples; the others stay clean."
+    )
+
+
 class Train(Section):
     epochs: Positive
     global_batch_size: Positive = Field(
@@ -92,6 +115,11 @@ class Train(Section):
     )
     label_smoothing: Share = 0.0
     class_weights: Literal["none", "balanced"] = "none"
+    reweigh: tuple[str, ...] = Field(
+        (),
+        description="Columns of ids: weigh examples so that the label is independent "
+        "of their values, all of them together.",
+    )
     early_stopping: EarlyStopping | None = None
     strategy: STRATEGIES = "default"
     replicas: Positive | None = Field(
@@ -112,6 +140,7 @@ class Train(Section):
     seed: int = Field(0, ge=0, lt=2**32)
     start_from: StartFrom | None = None
     distill: Distill | None = None
+    adversarial: Adversarial | None = None
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -123,8 +152,26 @@ class Train(Section):
                 "`global_batch_size` must be a multiple of `replicas` times "
                 f"`accumulate`. Received: {self.global_batch_size} and {parts}"
             )
+        self._check_weights()
         self._check_strategy()
         return self
+
+    def _check_weights(self) -> None:
+        """Refuse what would weigh examples anew, or leave their weights out."""
+        if not self.reweigh:
+            return
+        if len(set(self.reweigh)) < len(self.reweigh):
+            raise ValueError("`reweigh` names a column twice.")
+        if self.class_weights != "none":
+            raise ValueError(
+                "`reweigh` and `class_weights` both weigh examples by their label. "
+                "Leave one out."
+            )
+        if self.distill:
+            raise ValueError(
+                "`reweigh` weighs labels, of which the loss of `distill` has only a "
+                "share. Leave one out."
+            )
 
     def _check_strategy(self) -> None:
         """Refuse what Keras 3.15 accepts under a strategy and then crashes on."""
@@ -179,6 +226,16 @@ class Tune(Section):
     )
 
 
+class Thresholds(Section):
+    """When a yes-or-no answer is yes, by group; fitted on `eval`."""
+
+    column: str = Field(description="A column of ids; each of its values is a group.")
+    rule: Literal["equal_opportunity", "demographic_parity"] = Field(
+        description="What groups share: the rate of yes among those whose label is "
+        "yes, or among all."
+    )
+
+
 class Export(Section):
     """What is written beside or instead of float32 weights."""
 
@@ -187,12 +244,23 @@ class Export(Section):
         0.0, description="Share of each kernel's weights set to 0, the smallest."
     )
     litert: bool = Field(False, description="A LiteRT file beside the SavedModel.")
+    explain: bool = Field(
+        False,
+        description="A signature `explain` that says what of a request led to its "
+        "answer; of images, audio, tables and texts with a label.",
+    )
     drop_at_most: float = Field(
         0.01,
         ge=0,
         description="Largest loss of accuracy on `eval` by `quantize` or `prune` (of "
         "a model that predicts numbers or tokens: of minus its loss).",
     )
+    temperature: bool = Field(
+        False,
+        description="Divide the logits by the number that `eval` likes best: the "
+        "probabilities become more honest, the classes stay.",
+    )
+    thresholds: Thresholds | None = None
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
