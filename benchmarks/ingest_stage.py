@@ -65,6 +65,7 @@ def ours(recipe: Recipe, csv: Path, root: Path) -> list[BaseNode]:
         located=locate(data, root, tfds_dir=root / "tfds"),
         base_path=root / "models",
         checkpoints=root / "checkpoints",
+        kept=root / "exam_sets",
     )
     steps = graph.data_components(recipe, places)
     schema = steps["infer_schema"]

@@ -74,7 +74,7 @@ def soak(
     folder: Path, num_requests: int, num_swaps: int
 ) -> tuple[list[Measurement], int]:
     """Return what each swap found, and how many requests failed."""
-    from pipeline import model_process
+    from components import model_process
     from pipeline.broken_versions import publish
     from pipeline.sample_request import sample_request
     from serving import load

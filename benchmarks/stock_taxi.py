@@ -59,6 +59,7 @@ def main(variant: str, workspace: str) -> None:
         ),
         base_path=root / "models",
         checkpoints=root / "checkpoints",
+        kept=root / "exam_sets",
     )
     LocalDagRunner().run(_pipeline(variant, recipe, places))
 

@@ -74,9 +74,8 @@ def eval_config(
 
 
 def figures(outputs: Mapping[str, str]) -> dict[str, Any]:
-    """Return the verdict: metrics, worst slices, and each bound that was missed."""
+    """Return metrics, of all examples and of each slice."""
     result = _result(outputs["evaluation"])
-    validation = tfma.load_validation_result(outputs["evaluation"])
     metrics = {
         _slice_name(key): _values(found) for key, found in result.slicing_metrics
     }
@@ -90,10 +89,20 @@ def figures(outputs: Mapping[str, str]) -> dict[str, Any]:
         parts.append(f"worst {worst} {metrics[worst][lead]:.4f}")
     return {
         "summary": f"test {' · '.join(parts)}",
-        "blessed": bool(validation.validation_ok),
-        "refusals": [] if validation.validation_ok else _refusals(validation),
         "metrics": overall,
         "slices": metrics,
+    }
+
+
+def verdict(uri: str) -> dict[str, Any]:
+    """Return the verdict on the metrics, in the form that exams have."""
+    validation = tfma.load_validation_result(uri)
+    refusals = [] if validation.validation_ok else _refusals(validation)
+    return {
+        "status": "passed" if validation.validation_ok else "refused",
+        "summary": figures({"evaluation": uri})["summary"],
+        "refusals": refusals,
+        "figures": {},
     }
 
 

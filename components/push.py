@@ -12,9 +12,8 @@ from tfx.dsl.component.experimental.annotations import (
 )
 from tfx.dsl.component.experimental.decorators import component
 from tfx.types import standard_artifacts
-from tfx.utils import path_utils
 
-from components import versions, warmup
+from components import publish
 from recipes.errors import RefusedError
 
 
@@ -34,11 +33,9 @@ def Push(
     """
     if blessing.get_int_custom_property("blessed") != 1:
         raise RefusedError(f"Model {model.uri} is not blessed; nothing was pushed.")
-    source = Path(path_utils.serving_model_path(model.uri))
-    requests = Path(pushed_model.uri) / "warmup_requests"
-    warmup.write(requests, source, warmup.read_examples(examples.uri))
-    extra = {warmup.REQUESTS: requests.read_bytes()}
-    version = versions.push(source, Path(base_path), origin=model.uri, extra=extra)
+    version = publish.publish(
+        model.uri, examples.uri, Path(base_path), scratch=Path(pushed_model.uri)
+    )
     pushed_model.set_string_custom_property("pushed_version", str(version))
     destination = str(Path(base_path) / str(version))
     pushed_model.set_string_custom_property("pushed_destination", destination)

@@ -5,10 +5,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from components import versions
-from pipeline import ask, model_process
+from components import model_process, versions
+from components.model_process import HOST, ModelProcess
+from pipeline import ask
 from pipeline.broken_versions import publish
-from pipeline.model_process import HOST, ModelProcess
 from pipeline.sample_request import sample_request
 from pipeline.workspace import Workspace
 from serving import load

@@ -84,10 +84,15 @@ def columns(recipe: DataRecipe, located: Located) -> None:
     found = [sources.feature_name(column) for column in layout.names]
     label = recipe.transform.label
     slices = [[s] if isinstance(s, str) else s for s in recipe.evaluate.slices]
+    fairness = recipe.examine.fairness
+    groups = (
+        [[c] if isinstance(c, str) else c for c in fairness.columns] if fairness else []
+    )
     made_of = (label.feature, label.divide_by) if label else ()
     wanted = {
         "transform": (*recipe.transform.used_features(), *made_of),
         "evaluate.slices": tuple(feature for keys in slices for feature in keys),
+        "examine.fairness": tuple(feature for keys in groups for feature in keys),
     }
     for section, names in wanted.items():
         named = dict.fromkeys(filter(None, names))

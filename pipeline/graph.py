@@ -17,7 +17,9 @@ from tfx.types import standard_artifacts
 from components import evaluate
 from components.anomalies import FindAnomalies
 from components.baselines import Baselines
+from components.examine import Examine
 from components.ingest import Ingest
+from components.judge import Judge
 from components.label_audit import LabelAudit
 from components.leakage import Leakage
 from components.push import Push
@@ -44,6 +46,7 @@ class Places:
     located: Located  # the data
     base_path: Path  # versions of the model
     checkpoints: Path  # of this training
+    kept: Path  # what exams keep for those of later runs
     frozen_schema: str = ""  # as text; "": none yet
     previous: str = ""  # URI of the statistics that drift is measured from
     baseline: Path | None = None  # the live model, in the layout of a Model artifact
@@ -160,10 +163,26 @@ def model_components(
         ),
         example_splits=["test"],
     ).with_id("evaluate")
+    examination = Examine(
+        examples=examples.outputs["examples"],
+        transformed_examples=transform.outputs["transformed_examples"],
+        transform_graph=transform.outputs["transform_graph"],
+        model=trainer.outputs["model"],
+        model_run=trainer.outputs["model_run"],
+        baselines=baselines.outputs["scores"],
+        live=str(places.baseline / "Format-Serving") if places.baseline else "",
+        kept=str(places.kept),
+        transform=transform_section,
+        examine=json.dumps(sections["examine"]),
+    ).with_id("examine")
+    judge = Judge(
+        evaluation=evaluator.outputs["evaluation"],
+        examination=examination.outputs["examination"],
+    ).with_id("judge")
     push = Push(
         model=trainer.outputs["model"],
         examples=examples.outputs["examples"],
-        blessing=evaluator.outputs["blessing"],
+        blessing=judge.outputs["blessing"],
         base_path=str(places.base_path),
     ).with_id("push")
     return [
@@ -174,6 +193,8 @@ def model_components(
         trainer,
         *([live] if live else []),
         evaluator,
+        examination,
+        judge,
         push,
     ]
 

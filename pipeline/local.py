@@ -11,6 +11,7 @@ import importlib
 import json
 import logging
 import os
+import resource
 import selectors
 import shutil
 import signal
@@ -37,6 +38,7 @@ from tfx.orchestration.portable import (
 )
 from tfx.orchestration.portable.mlmd import context_lib
 
+from components import power
 from components.training_progress import progress
 from pipeline import beam_memos, graph
 from pipeline.graph import Places
@@ -185,8 +187,8 @@ class LocalRun:
             selector.unregister(child.pipe)
             os.close(child.pipe)
             del children[child.pipe]
-            _, status = os.waitpid(child.pid, 0)
-            done[child.plan_name] = _finished(child, status, report)
+            _, status, usage = os.wait4(child.pid, 0)
+            done[child.plan_name] = _finished(child, status, usage, report)
         report({"event": "tick"})
 
     def _reuse(self, plan: StepPlan, report: Report) -> Event:
@@ -283,7 +285,7 @@ def _ready(
 
 
 def _refused(plan: StepPlan, done: Mapping[str, Event]) -> bool:
-    return plan.step.name == "push" and not done["evaluate"]["figures"]["blessed"]
+    return plan.step.name == "push" and not done["judge"]["figures"]["blessed"]
 
 
 def _take(child: _Child, chunk: bytes, report: Report) -> None:
@@ -296,9 +298,15 @@ def _take(child: _Child, chunk: bytes, report: Report) -> None:
             report({"event": "progress", "step": child.plan_name, **event})
 
 
-def _finished(child: _Child, status: int, report: Report) -> Event:
+def _finished(
+    child: _Child, status: int, usage: resource.struct_rusage, report: Report
+) -> Event:
     seconds = round(time.monotonic() - child.started, 2)
-    result = {"step": child.plan_name, "seconds": seconds, **child.result}
+    # Of the child and all it has waited for; its memory begins with what it shares
+    # with this process.
+    used = round(usage.ru_utime + usage.ru_stime, 2)
+    cost = {"cpu_seconds": used, "peak_mb": round(power.peak_mb(usage))}
+    result = {"step": child.plan_name, "seconds": seconds, "cost": cost, **child.result}
     if os.waitstatus_to_exitcode(status) == 0 and child.result:
         report({"event": "done", **result})
         return result

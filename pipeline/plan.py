@@ -107,9 +107,9 @@ def make(
             parts["previous"] = _previous(
                 recipe.name, parts, plans["statistics"].key, history
             )
-        if step.name == "evaluate":
+        if step.name in ("evaluate", "examine"):
             parts["live"] = _compared_with(
-                recipe.name, parts, serving, plans["train"].key, history
+                (recipe.name, step.name), parts, serving, plans["train"].key, history
             )
         if step.name == "push":
             parts["base_path"] = str(base_path)
@@ -228,6 +228,10 @@ def _own_parts(step: Step, recipe: DataRecipe) -> dict[str, str]:
         modules.append(f"models.{recipe.model.family}")
     if step.name == "ingest":
         modules += _readers(recipe.data)
+    if step.name == "examine":
+        wanted = _section(values, "examine") or {}
+        exams = (name for name, one in wanted.items() if isinstance(one, dict))
+        modules += [f"components.exams.{name}" for name in exams]
     for path in sorted(_sources(tuple(modules), own_only="pipeline.graph")):
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
         parts[f"code {path.relative_to(REPOSITORY)}"] = digest
@@ -244,7 +248,7 @@ def _readers(data: Data) -> list[str]:
 
 
 def _compared_with(
-    pipeline: str,
+    step: tuple[str, str],
     parts: Mapping[str, str],
     serving: Live | None,
     train_key: str,
@@ -259,7 +263,7 @@ def _compared_with(
         return "none"
     if serving.train_key != train_key:
         return serving.train_key
-    for record in history.done_steps(pipeline, "evaluate"):
+    for record in history.done_steps(*step):  # of which pipeline, which
         others = {name: value for name, value in record.parts.items() if name != "live"}
         if others == parts:
             return record.parts["live"]

@@ -17,11 +17,11 @@ from pathlib import Path
 from typing import Any
 from urllib.request import Request, urlopen
 
-from components import versions
-from pipeline import ask, model_process
+from components import model_process, versions
+from components.model_process import HOST, ModelProcess
+from pipeline import ask
 from pipeline.broken_versions import BROKEN as BROKEN_VERSIONS
 from pipeline.broken_versions import publish
-from pipeline.model_process import HOST, ModelProcess
 from pipeline.sample_request import sample_request
 from pipeline.workspace import Workspace
 from recipes.errors import StrataError

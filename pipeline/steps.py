@@ -124,8 +124,22 @@ STEPS = (
         packages=("tfx", "apache-beam", "tensorflow", "tensorflow-model-analysis"),
     ),
     Step(
+        "examine",
+        after=("ingest", "transform", "baselines", "train"),
+        recipe=("transform", "examine"),
+        module="components.examine",
+        packages=("tfx", "tensorflow", "tensorflow-transform", "scipy", "pillow")
+        + ("tensorflow-serving-api", "grpcio", "psutil", "pyarrow", "tfx-bsl"),
+    ),
+    Step(
+        "judge",
+        after=("evaluate", "examine"),
+        module="components.judge",
+        packages=("tfx", "tensorflow-model-analysis"),
+    ),
+    Step(
         "push",
-        after=("ingest", "train", "evaluate"),
+        after=("ingest", "train", "judge"),
         recipe=("name", "push"),
         module="components.push",
         packages=("tfx", "tensorflow", "tensorflow-serving-api"),

@@ -37,6 +37,10 @@ class Workspace:
         """Where one training keeps its checkpoints until it is done."""
         return self.root / "checkpoints" / pipeline / key[:16]
 
+    def exam_sets(self, pipeline: str) -> Path:
+        """Examples that exams keep for those of later runs."""
+        return self.root / "exam_sets" / pipeline
+
     def run(self, run_id: int) -> Path:
         return self.root / "runs" / str(run_id)
 

@@ -45,7 +45,7 @@ def test_shell_blocks_run_in_order(tmp_path):
     )
     assert result.returncode == 0, result.stdout[-3000:] + result.stderr[-3000:]
     assert "REST and gRPC agree" in result.stdout
-    assert "13 steps up to date" in result.stdout
+    assert "15 steps up to date" in result.stdout
     assert '"predictions"' in result.stdout
 
 

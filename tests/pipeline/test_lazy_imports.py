@@ -83,6 +83,6 @@ data = recipe.data.model_dump(mode="json")
 located = locate(data, path.parent, tfds_dir=Path("tfds"))
 history = History(Path({str(tmp_path)!r}) / "history.db")
 plans = plan.make(recipe, history, located=located, base_path=Path("models"))
-assert len(plans) == 13
+assert len(plans) == 15
 """
     assert loaded(code, tmp_path) == "[]"

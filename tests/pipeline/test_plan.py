@@ -14,6 +14,7 @@ from tests.pipeline.line import Line
 
 ALL = [step.name for step in WITHOUT_SEARCH]
 AFTER_INGEST = [name for name in ALL if name != "ingest"]
+JUDGED = ["train", "evaluate", "examine", "judge", "push"]
 NOT_LEAKAGE = [name for name in AFTER_INGEST if name != "leakage"]
 TIPS = """\
 name: tips
@@ -81,11 +82,11 @@ def test_the_second_time_nothing_runs(name, tmp_path):
 def test_more_epochs_train_judge_and_push_again(line):
     line.run()
     stale = line.stale("train.epochs=4")
-    assert list(stale) == ["train", "evaluate", "push"]
+    assert list(stale) == JUDGED
     epochs = load.load(load.find("digits")).train.epochs
     assert stale["train"] == (f"train.epochs {epochs} -> 4",)
     assert "train changed" in stale["evaluate"]
-    assert set(stale["push"]) == {"evaluate changed", "train changed"}
+    assert set(stale["push"]) == {"judge changed", "train changed"}
 
 
 @pytest.mark.parametrize(
@@ -110,8 +111,8 @@ def test_a_changed_key_reruns_its_step_first(line, override, first, reason):
 
 def test_a_failed_step_and_those_behind_it_run_again(line):
     assert line.run(until="train") == ALL[: ALL.index("train")]
-    assert list(line.stale()) == ["train", "evaluate", "push"]
-    assert line.run() == ["train", "evaluate", "push"]
+    assert list(line.stale()) == JUDGED
+    assert line.run() == JUDGED
 
 
 def test_data_written_again_with_the_same_content_is_unchanged(tips, tmp_path):
@@ -135,16 +136,18 @@ def test_changed_data_runs_the_whole_line_again(tips, tmp_path):
 @pytest.mark.parametrize(
     ("source", "want"),
     [
-        ("models/cnn.py", ["train", "evaluate", "push"]),
-        ("models/_layers.py", ["train", "evaluate", "push"]),
+        ("models/cnn.py", JUDGED),
+        ("models/_layers.py", JUDGED),
         ("models/mlp.py", []),
         ("components/datasets/digits.py", ALL),
         ("components/statistics.py", NOT_LEAKAGE),
-        ("components/export.py", ["train", "evaluate", "push"]),
-        ("components/baselines.py", ["baselines", "label_audit"]),
-        ("components/evaluate.py", ["evaluate", "push"]),
+        ("components/export.py", JUDGED),
+        ("components/baselines.py", ["baselines", "label_audit", *JUDGED[2:]]),
+        ("components/evaluate.py", ["evaluate", "judge", "push"]),
+        ("components/exams/calibration.py", ["examine", "judge", "push"]),
+        ("components/judge.py", ["judge", "push"]),
         ("components/push.py", ["push"]),
-        ("components/versions.py", ["push"]),
+        ("components/versions.py", ["examine", "judge", "push"]),
         ("pipeline/graph.py", ALL),
         ("pipeline/display.py", []),
         ("recipes/schema.py", []),
@@ -191,7 +194,7 @@ def test_a_new_release_of_a_package_reruns_what_depends_on_it(line, monkeypatch)
         plan, "_version", lambda name: "99.0" if name == "keras" else real(name)
     )
     stale = line.stale()
-    assert list(stale) == ["train", "evaluate", "push"]
+    assert list(stale) == JUDGED
     assert stale["train"] == (f"package keras {installed} -> 99.0",)
 
 
@@ -230,14 +233,14 @@ def test_against_another_live_version_a_candidate_is_judged_again(line):
     line.run()
     line.run("train.epochs=4")
     stale = line.stale()
-    assert list(stale) == ["evaluate", "push"]
+    assert list(stale) == JUDGED[1:]
     assert "live changed" in stale["evaluate"]
 
 
 def test_going_back_pushes_the_older_model_as_a_new_version(line):
     line.run()
     line.run("train.epochs=4")
-    assert line.run() == ["evaluate", "push"]
+    assert line.run() == JUDGED[1:]
     assert versions.versions(line.base_path) == [1, 2, 3]
     first, third = (versions.origin_of(line.base_path / v) for v in ("1", "3"))
     assert first == third

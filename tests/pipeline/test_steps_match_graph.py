@@ -24,6 +24,7 @@ def nodes(name, root, baseline=None, data_only=False):
         ),
         base_path=root / "models",
         checkpoints=root / "checkpoints",
+        kept=root / "exam_sets",
         baseline=baseline,
     )
     line = graph.create(recipe, places)

@@ -43,7 +43,7 @@ def line(tmp_path):
 
 def refuse(line, refusals):
     """Let the newest verdict be a refusal, as if the bounds had been missed."""
-    (record,) = line.history.done_steps("digits", "evaluate")
+    (record,) = line.history.done_steps("digits", "judge")
     figures = {"summary": "", "blessed": False, "refusals": refusals}
     line.history.add_step("digits", replace(record, figures=figures))
 
@@ -53,14 +53,14 @@ def test_an_unchanged_recipe_runs_nothing_and_loads_nothing_heavy(line):
     code, out, _ = strata(line, "run", "digits")
     assert code == 0
     assert " train          =          recipe, data, code, packages as in run 1" in out
-    assert out[-2:] == [" 13 steps up to date", " live: digits version 1"]
+    assert out[-2:] == [" 15 steps up to date", " live: digits version 1"]
 
 
 def test_a_refused_candidate_is_refused_again_without_a_run(line):
     line.run(until="push")
     refuse(line, ["accuracy is 0.5", "b", "c", "d", "e"])
     code, out, told = strata(line, "run", "digits")
-    assert (code, out[-1]) == (4, " 12 steps up to date")
+    assert (code, out[-1]) == (4, " 14 steps up to date")
     assert told == [
         "strata: digits: candidate refused, nothing was pushed",
         "  accuracy is 0.5",

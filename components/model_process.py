@@ -17,10 +17,19 @@ import psutil
 from recipes.errors import StrataError
 
 HOST = "127.0.0.1"
-_COMMAND = (sys.executable, "-m", "serving")
 _READY_SECONDS = 180.0  # a busy machine takes a minute to import TensorFlow
 _STOP_SECONDS = 60.0
 _POLL_SECONDS = 0.02
+# A step that is killed cannot end what it started; the system can (1 is
+# PR_SET_PDEATHSIG, 9 is SIGKILL). In a program of its own: between fork and exec of a
+# process that has threads, Python may hang.
+_DIE_WITH_PARENT = """
+import ctypes, os, sys
+ctypes.CDLL(None).prctl(1, 9)
+if os.getppid() != int(sys.argv[1]):
+    sys.exit("whoever started the server is gone")
+os.execv(sys.executable, [sys.executable, "-m", "serving", *sys.argv[2:]])
+"""
 
 
 @dataclass(frozen=True)
@@ -54,13 +63,14 @@ class ModelProcess:
 def started(
     name: str, base_path: Path, log: Path, flags: Sequence[str] = ()
 ) -> Iterator[ModelProcess]:
-    """Serve a model; the server is gone when the context ends.
+    """Serve a model; the server is gone when the context ends, or this process.
 
     Raises:
       StrataError: it does not answer; the message ends as its log does.
     """
     rest_port, port = free_ports(2)
-    command = [*_COMMAND, f"--port={port}", f"--rest_api_port={rest_port}"]
+    command = [sys.executable, "-c", _DIE_WITH_PARENT, str(os.getpid())]
+    command += [f"--port={port}", f"--rest_api_port={rest_port}"]
     command += [f"--model_name={name}", f"--model_base_path={base_path}", *flags]
     begin = time.monotonic()
     with log.open("wb") as output:
@@ -105,10 +115,14 @@ def _wait_ready(process: subprocess.Popen[bytes], url: str, log: Path) -> None:
     while time.monotonic() < deadline and process.poll() is None:
         try:
             with urlopen(url, timeout=_READY_SECONDS) as reply:
-                if b'"AVAILABLE"' in reply.read():
-                    return
+                answer = reply.read()
         except (OSError, HTTPException):
-            pass  # no port is open yet
+            time.sleep(_POLL_SECONDS)  # no port is open yet
+            continue
+        if b'"AVAILABLE"' in answer:
+            return
+        if b'"END"' in answer:  # it could not be loaded, or not run
+            break
         time.sleep(_POLL_SECONDS)
     tail = os.linesep.join(log.read_text("utf-8", errors="replace").splitlines()[-8:])
     raise StrataError(f"The server did not start: {tail}")
