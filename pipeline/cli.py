@@ -89,6 +89,13 @@ def _parser() -> argparse.ArgumentParser:
 def _add_runs(add: Add) -> None:
     demo = add("demo", _demo, "run digits, serve it, ask it over REST and gRPC")
     demo.add_argument("overrides", nargs="*", metavar="KEY=VALUE")
+    demo.add_argument(
+        "--break",
+        dest="fault",
+        metavar="KIND",
+        help="plant a fault and see it refused: labels, shift, leak, dropped_column, "
+        "serving, undertraining, capacity or duplicates",
+    )
 
     new = add("new", _new, "look at data and write a recipe, a schema, a first test")
     new.add_argument("name", help="of the recipe")
@@ -117,11 +124,46 @@ def _add_runs(add: Add) -> None:
     schema.add_argument("action", choices=["diff", "accept"])
     schema.add_argument("recipe", help="a name such as digits, or a YAML file")
 
-    why = add("why", _why, "say what became of the last run of a recipe, and why")
-    why.add_argument("name", nargs="?", help="recipe; default: the last one run")
+    why = add("why", _why, "say what became of a run, and what caused a refusal")
+    why.add_argument(
+        "run",
+        nargs="?",
+        metavar="RUN|NAME",
+        help="number, recipe (its last run) or NAME@VERSION; default: the last run",
+    )
+    why.add_argument(
+        "--retest",
+        action="store_true",
+        help="of a refused run: try aside what could mend it, and say what it reached",
+    )
 
     runs = add("runs", _runs, "list the last runs")
     runs.add_argument("name", nargs="?", help="only of this recipe")
+
+    show = add("show", _show, "tell all that is recorded about a run")
+    show.add_argument(
+        "run",
+        nargs="?",
+        metavar="RUN|NAME",
+        help="number, recipe (its last run) or NAME@VERSION; default: the last run",
+    )
+    show.add_argument("--json", action="store_true")
+
+    lineage = add("lineage", _lineage, "follow a version back to its data and code")
+    lineage.add_argument(
+        "version", metavar="NAME[@VERSION]", help="default: the live version"
+    )
+    lineage.add_argument("--json", action="store_true")
+
+    diff = add("diff", _diff, "say what differs between two runs")
+    for side in ("a", "b"):
+        diff.add_argument(side, help="number, recipe (its last run) or NAME@VERSION")
+    diff.add_argument("--json", action="store_true")
+
+    bless = add("bless", _bless, "push a refused candidate all the same, on record")
+    bless.add_argument("run", metavar="RUN", help="whose candidate was refused")
+    bless.add_argument("--force", action="store_true", help="needed: it was refused")
+    bless.add_argument("--reason", help="needed: kept and shown with the version")
 
 
 def _add_serving(add: Add) -> None:
@@ -172,7 +214,10 @@ def _add_proofs(add: Add) -> None:
 
 
 def _demo(parsed: argparse.Namespace) -> int:
-    return int(import_module("pipeline.demo").main(parsed.overrides))
+    demo = import_module("pipeline.demo")
+    if parsed.fault:
+        return int(demo.break_it(parsed.fault, parsed.overrides))
+    return int(demo.main(parsed.overrides))
 
 
 def _new(parsed: argparse.Namespace) -> int:
@@ -208,11 +253,31 @@ def _schema(parsed: argparse.Namespace) -> int:
 
 
 def _why(parsed: argparse.Namespace) -> int:
-    return int(import_module("pipeline.why").main(parsed.name))
+    main = import_module("pipeline.why").main
+    return int(main(parsed.run, retest=parsed.retest))
 
 
 def _runs(parsed: argparse.Namespace) -> int:
-    return int(import_module("pipeline.why").list_runs(parsed.name))
+    return int(import_module("pipeline.runs").list_runs(parsed.name))
+
+
+def _show(parsed: argparse.Namespace) -> int:
+    return int(import_module("pipeline.show").main(parsed.run, as_json=parsed.json))
+
+
+def _lineage(parsed: argparse.Namespace) -> int:
+    main = import_module("pipeline.lineage").main
+    return int(main(parsed.version, as_json=parsed.json))
+
+
+def _diff(parsed: argparse.Namespace) -> int:
+    main = import_module("pipeline.diff").main
+    return int(main(parsed.a, parsed.b, as_json=parsed.json))
+
+
+def _bless(parsed: argparse.Namespace) -> int:
+    main = import_module("pipeline.bless").main
+    return int(main(parsed.run, force=parsed.force, reason=parsed.reason))
 
 
 def _serve(parsed: argparse.Namespace) -> int:

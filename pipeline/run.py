@@ -12,9 +12,9 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol
 
-from components import frozen
+from components import frozen, versions
 from components.sources.locate import Located, locate
-from pipeline import checks, origins, plan
+from pipeline import checks, origins, pages, plan, provenance, runs
 from pipeline.display import stderr_to
 from pipeline.history import History, StepRecord
 from pipeline.steps import DATA_STEPS
@@ -44,6 +44,8 @@ class Job:
     located: Located
     base_path: Path
     schema: Path  # the schema file, which the first run writes
+    path: Path  # of the recipe
+    overrides: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -125,7 +127,16 @@ def _job(
     with lock(workspace, recipe.name):
         history = History(workspace.history)
         schema = frozen.path_of(path, recipe.name)
-        yield Job(recipe, workspace, history, located, base_path, schema)
+        yield Job(
+            recipe,
+            workspace,
+            history,
+            located,
+            base_path,
+            schema,
+            path,
+            tuple(overrides),
+        )
 
 
 @contextmanager
@@ -193,7 +204,7 @@ def _run(
                 display(planned.earlier.as_reused())
         _say_frozen(job, plans, recorded, display)
         display.line(f" {len(recorded)} steps up to date")
-        _raise_if_refused(job.name, recorded)
+        _raise_if_refused(job, recorded, display)
         return recorded
     names = {planned.step.name for planned in stale}
     for planned in stale:
@@ -201,7 +212,7 @@ def _run(
     if "ingest" in names:
         checks.columns(job.recipe, job.located)
     steps = _execute(job, plans, display)
-    _raise_if_refused(job.name, steps)
+    _raise_if_refused(job, steps, display)
     return steps
 
 
@@ -256,18 +267,26 @@ def _explain(planned: plan.StepPlan, stale: set[str], display: Display) -> None:
 
 def _verdict(steps: Mapping[str, Event]) -> bool | None:
     """Return whether the candidate was blessed; None if it has not been judged."""
-    if "evaluate" not in steps:
+    if "judge" not in steps:
         return None
-    return bool(steps["evaluate"]["figures"]["blessed"])
+    return bool(steps["judge"]["figures"]["blessed"])
 
 
-def _raise_if_refused(name: str, steps: Mapping[str, Event]) -> None:
-    if _verdict(steps) is False:
-        refusals = steps["evaluate"]["figures"]["refusals"]
-        lines = [f"{name}: candidate refused, nothing was pushed", *refusals[:3]]
-        if len(refusals) > 3:
-            lines.append(f"and {len(refusals) - 3} more bounds: ./strata why {name}")
-        raise RefusedError("\n  ".join(lines))
+def _raise_if_refused(job: Job, steps: Mapping[str, Event], display: Display) -> None:
+    """Raise if the candidate was refused, unless it is live by an override."""
+    if _verdict(steps) is not False:
+        return
+    model = steps["train"]["outputs"]["model"]
+    pushed = [o for o in job.history.overrides(model=model) if o.version]
+    live = plan.live(job.history, job.name, job.base_path)
+    if pushed and live and versions.origin_of(live.path) == model:
+        display.line(f" refused, but live: {runs.override_in_words(pushed[-1])}")
+        return
+    refusals = steps["judge"]["figures"]["refusals"]
+    lines = [f"{job.name}: candidate refused, nothing was pushed", *refusals[:3]]
+    if len(refusals) > 3:
+        lines.append(f"and {len(refusals) - 3} more bounds: ./strata why {job.name}")
+    raise RefusedError("\n  ".join(lines))
 
 
 def _execute(
@@ -283,6 +302,14 @@ def _execute(
     folder = job.workspace.run(run_id)
     status = "failed"
     try:
+        provenance.record(
+            job.history,
+            run_id,
+            plans=plans,
+            located=job.located,
+            recipe_path=job.path,
+            recipe_overrides=job.overrides,
+        )
         folder.mkdir(parents=True)
         (folder / "recipe.json").write_text(job.recipe.model_dump_json(indent=2))
         display.line(
@@ -296,27 +323,9 @@ def _execute(
     finally:
         job.history.end_run(run_id, status, now=time.time())
         display.close()
-        _write_page(job, plans, folder / "data.html", display)
+        pages.write_data_page(job.history, plans, run_id, job.workspace, display.line)
+        pages.write_report(job.history, run_id, job.workspace, display.line)
     return steps
-
-
-def _write_page(
-    job: Job, plans: Sequence[plan.StepPlan], path: Path, display: Display
-) -> None:
-    """Write the data page from what the steps left, also of a run that failed."""
-    outputs = {}
-    for planned in plans:
-        found = job.history.done_steps(job.name, planned.step.name, key=planned.key)
-        if found:
-            outputs[planned.step.name] = found[0].outputs
-    if "statistics" not in outputs:
-        return
-    try:
-        import_module("components.data_page").write(path, job.name, outputs)
-    except Exception as error:  # noqa: BLE001 (the outcome of the run stands)
-        display.line(f" no data page: {type(error).__name__}: {error}")
-    else:
-        display.line(f" data page {path}")
 
 
 def _launch(
@@ -333,6 +342,7 @@ def _launch(
         located=job.located,
         base_path=job.base_path,
         checkpoints=checkpoints,
+        kept=job.workspace.exam_sets(job.name),
         frozen_schema=_frozen(job.schema),
         previous=plan.previous_statistics(plans, job.name, job.history),
         baseline=_baseline(job),
@@ -390,7 +400,7 @@ class _Recorder:
                 parts=planned.parts,
                 execution_id=event.get("execution_id"),
                 outputs=event.get("outputs", {}),
-                figures=event.get("figures", {}),
+                figures={**event.get("figures", {}), "cost": event["cost"]},
                 seconds=event["seconds"],
                 error=event.get("cause"),
             )
