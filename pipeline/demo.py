@@ -7,13 +7,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from pipeline import ask, display, run
+from pipeline import ask, display, faults, run
+from pipeline.history import History
+from pipeline.pictures import draw
+from pipeline.plan import live
 from pipeline.workspace import Workspace, open_workspace
-from recipes.errors import StrataError
+from recipes.errors import RefusedError, StrataError
 from serving.client import Client, ServerError
 
+_NAME = "digits"
 _WANTED = 7
-_SHADES = " .:-=+*#%@"
 _TOLERANCE = 1e-6
 _DEADLINE_SECONDS = 180.0  # a busy machine takes a minute to import TensorFlow
 
@@ -27,7 +30,7 @@ def main(overrides: Sequence[str]) -> int:
     workspace = open_workspace()
     lines = display.Lines()
     lines.line(" digits · 1,797 scans of handwritten digits · LeNet-5")
-    outcome = run.run("digits", overrides, workspace, lines)
+    outcome = run.run(_NAME, overrides, workspace, lines)
     with _server(outcome, workspace) as (rest, grpc):
         with display.stderr_to(workspace.root / "serve.log"):
             image = _test_image(Path(outcome.steps["ingest"]["outputs"]["examples"]))
@@ -35,7 +38,7 @@ def main(overrides: Sequence[str]) -> int:
             "REST": _probabilities(Client(rest), outcome.job.name, image),
             "gRPC": _probabilities(Client(grpc), outcome.job.name, image),
         }
-    lines.line("\n".join(draw(image)))
+    lines.line("\n".join(f"   {row}" for row in draw(image[..., 0].tolist())))
     for protocol, probabilities in answers.items():
         digit = max(range(10), key=lambda i: probabilities[i])
         lines.line(f" {protocol}: this is a {digit} ({probabilities[digit]:.2%})")
@@ -49,12 +52,33 @@ def main(overrides: Sequence[str]) -> int:
     return 0
 
 
-def draw(image: Any) -> list[str]:
-    """Draw an (H, W, 1) image of values from 0 to 255, two characters a pixel."""
-    return [
-        "   " + "".join(_SHADES[int(value) * 9 // 255] * 2 for value in row.ravel())
-        for row in image
-    ]
+def break_it(fault: str, overrides: Sequence[str]) -> int:
+    """Plant a fault in digits, run it, and say why it was refused; return 4.
+
+    Raises:
+      BadInputError: there is no such fault.
+      StrataError: the candidate was not refused.
+    """
+    faults.check(fault)
+    workspace = open_workspace()
+    lines = display.Lines()
+    base_path = workspace.models(_NAME)
+    if live(History(workspace.history), _NAME, base_path) is None:
+        run.run(_NAME, overrides, workspace, lines)
+    lines.line(f" fault      {fault}: {faults.FAULTS[fault]}")
+    planted = faults.plant(fault, _NAME, overrides, workspace, lines)
+    if not planted.refused:
+        raise StrataError(
+            f"{fault}: the candidate went live, version {planted.version}"
+        )
+    lines.line(f" refused    ✔  version {planted.version} stays live")
+    lines.line(f" {planted.refused}")
+    for finding in planted.findings[:1]:
+        lines.line(f" cause      {finding['cause']}: {finding['text']}")
+    if not planted.findings:
+        lines.line(" cause      no cause found")
+    lines.line(f" more       ./strata why {planted.run.id}")
+    return RefusedError.exit_code
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""The pages of a run: its data, its report, the model's card.
+"""The pages of a run: its data, its report, the model's card, what refused it.
 
 They are written from what is recorded, also of a run that failed; what goes wrong here
 is told and changes nothing.
@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
 
-from pipeline import show
+from pipeline import diagnose, show
 from pipeline.history import History
 from pipeline.plan import StepPlan
 from pipeline.workspace import Workspace
@@ -60,12 +60,27 @@ def write_report(
     _told("report", folder / "report.html", write, tell)
 
 
+def write_diagnosis(
+    history: History, run_id: int, workspace: Workspace, tell: Tell
+) -> None:
+    """Look for the cause of a refusal, so that `why` has it at once."""
+    run = history.run(run_id)
+    if run is None or run.status != "refused" or "transform" not in run.recipe:
+        return
+    _told(
+        "diagnosis",
+        workspace.run(run_id) / diagnose.FILE_NAME,
+        lambda: diagnose.of_run(history, run, workspace),
+        tell,
+    )
+
+
 def _pipeline(history: History, run_id: int) -> str:
     run = history.run(run_id)
     return run.pipeline if run else ""
 
 
-def _told(what: str, path: Path, write: Callable[[], None], tell: Tell) -> None:
+def _told(what: str, path: Path, write: Callable[[], object], tell: Tell) -> None:
     try:
         write()
     except Exception as error:  # noqa: BLE001 (the outcome of the run stands)

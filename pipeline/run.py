@@ -324,6 +324,7 @@ def _execute(
         job.history.end_run(run_id, status, now=time.time())
         display.close()
         pages.write_data_page(job.history, plans, run_id, job.workspace, display.line)
+        pages.write_diagnosis(job.history, run_id, job.workspace, display.line)
         pages.write_report(job.history, run_id, job.workspace, display.line)
     return steps
 
