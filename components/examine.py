@@ -1,12 +1,14 @@
 """Have the candidate sit every exam that the recipe asks for."""
 
 import json
+import math
 import shutil
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 import tensorflow_transform as tft
 from tfx.dsl.component.experimental.annotations import (
@@ -24,6 +26,9 @@ from components.baselines import BaselineScores
 from components.exams.case import Case, Model
 
 VERDICT = "verdict.json"
+ORDER = "exams.json"
+_ANSWERS = "answers"  # stands for all exams of a candidate that none can judge
+_NO_NUMBERS = "some answers on the test split are no finite numbers"
 
 
 class Examination(Artifact):
@@ -42,13 +47,15 @@ def Examine(
     baselines: InputArtifact[BaselineScores],
     examination: OutputArtifact[Examination],
     live: Parameter[str],
+    windows: Parameter[float],
     kept: Parameter[str],
     transform: Parameter[str],
     examine: Parameter[str],
 ):
     """Examine a model beside the live one.
 
-    `live` is its directory, "" if there is none; `kept` one that outlives the run.
+    `live` is its directory, "" if there is none; `kept` one that outlives the run;
+    `windows` says how many examples in a row share what is predicted.
     """
     for gpu in tf.config.list_physical_devices("GPU"):
         # The server that the exam `served` starts needs room beside this process.
@@ -66,9 +73,17 @@ def Examine(
         model_run=Path(model_run.uri),
         kept=Path(kept),
         most=section["examples"],
+        windows=windows,
     )
-    for name in exams.names(section):
-        sit(name, case, section[name], Path(examination.uri) / name)
+    folder = Path(examination.uri)
+    if are_numbers(case.answers):
+        names = exams.names(section)
+        for name in names:
+            sit(name, case, section[name], folder / name)
+    else:
+        names = [_ANSWERS]
+        _write(folder / _ANSWERS, exams.judged(_NO_NUMBERS, (_NO_NUMBERS,)))
+    (folder / ORDER).write_text(json.dumps(names), "utf-8")
 
 
 def sit(name: str, case: Case, section: Mapping[str, Any], folder: Path) -> None:
@@ -82,13 +97,18 @@ def sit(name: str, case: Case, section: Mapping[str, Any], folder: Path) -> None
         verdict = exams.Verdict("not applicable", str(error))
     else:
         verdict = exam.judge(folder, section)
-    (folder / VERDICT).write_text(json.dumps(asdict(verdict)), "utf-8")
+    _write(folder, verdict)
+
+
+def are_numbers(answers: Mapping[str, np.ndarray]) -> bool:
+    """Return whether every number of the answers is finite: no bound holds for others."""
+    return all(np.isfinite(a).all() for a in answers.values() if a.dtype.kind == "f")
 
 
 def verdicts(directory: Path) -> dict[str, dict[str, Any]]:
     """Return the verdict of each exam of an examination, in the order they were sat."""
-    found = sorted(directory.glob(f"*/{VERDICT}"), key=lambda p: p.stat().st_mtime_ns)
-    return {path.parent.name: json.loads(path.read_text("utf-8")) for path in found}
+    names = json.loads((directory / ORDER).read_text("utf-8"))
+    return {n: json.loads((directory / n / VERDICT).read_text("utf-8")) for n in names}
 
 
 def figures(outputs: Mapping[str, str]) -> dict[str, Any]:
@@ -100,6 +120,20 @@ def figures(outputs: Mapping[str, str]) -> dict[str, Any]:
     if "simple_model" in sat:
         summary += f" · {sat['simple_model']['summary']}"
     return {"summary": summary, "verdicts": found}
+
+
+def _write(folder: Path, verdict: exams.Verdict) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / VERDICT).write_text(json.dumps(_finite(asdict(verdict))), "utf-8")
+
+
+def _finite(value: Any) -> Any:
+    """Return a value as JSON can say it: null for what is no finite number."""
+    if isinstance(value, Mapping):
+        return {key: _finite(below) for key, below in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(below) for below in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _listed(names: list[str]) -> str:

@@ -171,6 +171,7 @@ def model_components(
         model_run=trainer.outputs["model_run"],
         baselines=baselines.outputs["scores"],
         live=str(places.baseline / "Format-Serving") if places.baseline else "",
+        windows=_windows(recipe),
         kept=str(places.kept),
         transform=transform_section,
         examine=json.dumps(sections["examine"]),
@@ -203,6 +204,12 @@ def _training(sections: Mapping[str, Any], places: Places) -> dict[str, Any]:
     used = ("transform", "model", "train", "tune", "export")
     config = {name: sections[name] for name in used}
     return {**config, "checkpoint_dir": str(places.checkpoints), **places.origins}
+
+
+def _windows(recipe: Recipe) -> float:
+    """Return how many windows of a series in a row share what is predicted."""
+    series = recipe.data.series
+    return max(1.0, series.horizon / series.stride) if series else 1.0
 
 
 def _is_audited(recipe: Recipe) -> bool:

@@ -1,6 +1,7 @@
 """Is the candidate worse than the live model, on the same examples, beyond chance?
 
-Compared is who is wrong where there are classes, else the loss of each example. The
+Compared is who is wrong where there are classes, else the loss of each example: of a
+series on the candidate's scale, of texts only where both count the same tokens. The
 candidate is refused only if the whole interval of the difference lies beyond what the
 recipe allows: a difference that chance explains is called none.
 """
@@ -12,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from components.exams import NotApplicableError, Verdict, judged, paired
-from components.exams.case import Case, is_wrong, losses
+from components.exams.case import Case
 
 FILE_NAME = "errors.npz"
 
@@ -22,20 +23,19 @@ def collect(case: Case, section: Mapping[str, Any], folder: Path) -> None:
     del section
     if case.live is None:
         raise NotApplicableError("no model is live yet")
-    theirs = case.live.ask_examples(case.test)
-    measure = is_wrong if case.has_classes else losses
+    ours, theirs = case.errors(case.live, case.test)
     np.savez_compressed(
-        folder / FILE_NAME,
-        candidate=measure(case.answers, case.labels),
-        live=measure(theirs, case.live.labels(case.test)),
+        folder / FILE_NAME, candidate=ours, live=theirs, overlap=case.overlap
     )
 
 
 def judge(folder: Path, section: Mapping[str, Any]) -> Verdict:
     """Refuse a candidate that is worse by more than is allowed, beyond chance."""
     with np.load(folder / FILE_NAME) as stored:
-        candidate, live = stored["candidate"], stored["live"]
-    found = paired.difference(candidate, live, confidence=section["confidence"])
+        candidate, live, overlap = (stored[n] for n in ("candidate", "live", "overlap"))
+    found = paired.difference(
+        candidate, live, confidence=section["confidence"], overlap=float(overlap)
+    )
     measure = "wrong answers" if candidate.dtype == bool else "loss"
     interval = f"{found.low:+.4f} to {found.high:+.4f}"
     said = "no difference" if found.is_chance else "better"

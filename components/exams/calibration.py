@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 
 from components.exams import NotApplicableError, Verdict, judged
-from components.exams.case import Case, all_classes
+from components.exams.case import Case, is_wrong, of_label
 
 FILE_NAME = "answers.npz"
+_DRAWS = 200  # of answers, as chance would have them
 COVERAGES = (1.0, 0.9, 0.8, 0.5)  # shares of answers that are given
 
 
@@ -24,30 +25,38 @@ def collect(case: Case, section: Mapping[str, Any], folder: Path) -> None:
     del section
     if not case.has_classes:
         raise NotApplicableError("its answers are not probabilities of classes")
-    table = all_classes(case.answers["probabilities"])
+    said = case.answers["classes"]
     np.savez_compressed(
         folder / FILE_NAME,
-        confidence=table.max(axis=1),
-        right=table.argmax(axis=1) == case.labels.reshape(-1),
+        confidence=of_label(case.answers["probabilities"], said),
+        right=~is_wrong(case.answers, case.labels),
     )
 
 
 def judge(folder: Path, section: Mapping[str, Any]) -> Verdict:
-    """Refuse a candidate whose calibration error is above the bound."""
+    """Refuse a candidate whose error is above the bound, and above chance.
+
+    Of few examples, the error of who knows exactly how sure it is is far from 0.
+    """
     with np.load(folder / FILE_NAME) as stored:
         confidence, right = stored["confidence"], stored["right"]
     bins = reliability(confidence, right, section["bins"])
     error = expected_error(bins)
     bound = section["error_at_most"]
     refusals = ()
-    if bound is not None and error > bound:
-        refusals = (f"calibration error is {error:.4f}, expected at most {bound:g}",)
+    chance = by_chance(confidence, section["bins"])
+    if bound is not None and error > max(bound, chance):
+        refusals = (
+            f"calibration error is {error:.4f}, expected at most {bound:g} (chance "
+            f"explains {chance:.4f})",
+        )
     withheld = {f"{c:.0%}": accuracy_at(confidence, right, c) for c in COVERAGES}
     return judged(
         f"calibration error {error:.4f} · accuracy {withheld['100%']:.4f}, of the "
         f"surest 80% {withheld['80%']:.4f}",
         refusals,
         error=error,
+        by_chance=chance,
         bins=bins,
         accuracy_of_surest=withheld,
     )
@@ -77,6 +86,14 @@ def expected_error(bins: list[dict[str, float]]) -> float:
     total = sum(one["count"] for one in bins)
     gaps = (abs(one["confidence"] - one["accuracy"]) * one["count"] for one in bins)
     return float(sum(gaps) / total)
+
+
+def by_chance(confidence: np.ndarray, num_bins: int) -> float:
+    """Return the error that 19 of 20 models stay below that know how sure they are."""
+    rng = np.random.default_rng(0)
+    draws = (rng.random(len(confidence)) < confidence for _ in range(_DRAWS))
+    errors = [expected_error(reliability(confidence, d, num_bins)) for d in draws]
+    return float(np.quantile(errors, 0.95))
 
 
 def accuracy_at(confidence: np.ndarray, right: np.ndarray, coverage: float) -> float:

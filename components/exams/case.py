@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from components import raw_inputs
+from components import raw_inputs, series_input
 from components.columns import LABEL
+from components.exams import NotApplicableError
 from components.inputs import count
 
 BATCH_SIZE = 256
@@ -56,8 +57,12 @@ class Model:
 
     def labels(self, serialized: Sequence[bytes]) -> np.ndarray:
         """Return labels as the model learned them: (examples, ...)."""
+        return self.transformed(serialized)[LABEL]
+
+    def transformed(self, serialized: Sequence[bytes]) -> Arrays:
+        """Return what the model's transform graph makes of raw examples."""
         inputs = {"examples": np.array(serialized, object)}
-        return self.ask(inputs, signature="transform_features")[LABEL]
+        return self.ask(inputs, signature="transform_features")
 
 
 @dataclass(frozen=True)
@@ -75,6 +80,7 @@ class Case:
       model_run: URI of the record of the candidate's training.
       kept: directory of the pipeline that outlives the run.
       most: at most so many of a split are asked.
+      windows: how many examples in a row share what is predicted; 1 but for a series.
     """
 
     transform: Mapping[str, Any]
@@ -87,6 +93,7 @@ class Case:
     model_run: Path
     kept: Path
     most: int
+    windows: float = 1.0
 
     @cached_property
     def test(self) -> list[bytes]:
@@ -108,14 +115,69 @@ class Case:
         """Whether answers are probabilities of classes."""
         return bool(self.transform["label"])
 
+    @property
+    def overlap(self) -> float:
+        """How many of the examples of `test` say the same."""
+        every = _every(_files(self.examples / "Split-test"), self.most)
+        return max(1.0, self.windows / every)
+
+    def errors(
+        self, other: Model, examples: list[bytes]
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return what the candidate and another model got wrong on raw examples.
+
+        Returns:
+          (examples,) bool each, whether the class is wrong; or float64, the loss.
+
+        Raises:
+          NotApplicableError: the other cannot read them, or what it answers cannot be
+            compared.
+          tf.errors.InvalidArgumentError: the candidate cannot read them.
+        """
+        is_test = examples is self.test
+        ours = self.answers if is_test else self.candidate.ask_examples(examples)
+        labels = self.labels if is_test else self.candidate.labels(examples)
+        try:
+            theirs, known = other.ask_examples(examples), other.labels(examples)
+        except tf.errors.InvalidArgumentError as error:
+            raise NotApplicableError(
+                f"the other model cannot read these examples: {reason(error)}"
+            ) from error
+        if ours.keys() != theirs.keys():
+            raise NotApplicableError("the other model answers another question")
+        if self.has_classes:
+            return is_wrong(ours, labels), is_wrong(theirs, known)
+        if len(examples) < 2:
+            raise NotApplicableError("there are fewer than two examples")
+        if "scaled" in ours:
+            theirs["scaled"] = self._on_our_scale(theirs["forecast"], examples)
+        elif not np.array_equal(labels, known):
+            raise NotApplicableError("the other model counts other tokens")
+        return losses(ours, labels), losses(theirs, labels)
+
+    def _on_our_scale(self, forecast: np.ndarray, examples: list[bytes]) -> np.ndarray:
+        """Return a forecast in units of the series, (B, H, T), as the candidate's are."""
+        shape = series_input.input_shape(self.transform["series"])
+        if forecast.shape[1:] != (shape.horizon, len(shape.targets)):
+            raise NotApplicableError("the other model predicts another horizon")
+        scale = self.candidate.transformed(examples)[series_input.SCALE]
+        mean, deviation = np.split(scale[:, None], 2, axis=-1)  # (B, 1, channels) each
+        of = list(shape.targets)
+        return (forecast - mean[..., of]) / deviation[..., of]
+
 
 def read(directory: Path, most: int) -> list[bytes]:
     """Return serialized examples of a split, of too many every so many-th."""
-    files = sorted(str(path) for path in directory.glob("*.gz"))
-    every = max(1, -(-count(files) // most))
+    files = _files(directory)
     records = tf.data.TFRecordDataset(files, compression_type="GZIP")
-    batches = records.shard(every, 0).batch(1024)
+    batches = records.shard(_every(files, most), 0).batch(1024)
     return [record for batch in batches.as_numpy_iterator() for record in batch]
+
+
+def reason(error: tf.errors.OpError) -> str:
+    """Return the line that names the feature, without the places in the graph."""
+    lines = error.message.splitlines()
+    return next((line for line in lines if "Feature: " in line), lines[0])
 
 
 def is_wrong(answers: Arrays, labels: np.ndarray) -> np.ndarray:
@@ -126,16 +188,12 @@ def is_wrong(answers: Arrays, labels: np.ndarray) -> np.ndarray:
 def losses(answers: Arrays, labels: np.ndarray) -> np.ndarray:
     """Return the loss of each answer, (examples,) float64.
 
-    Of classes the negative logarithm of the label's probability, of a series the mean
-    squared error, of texts the cross-entropy of a token in nats.
+    Of a series the mean squared error, of texts the cross-entropy of a token in nats.
     """
-    if "scaled" in answers:
-        flat = answers["scaled"].reshape(len(labels), -1).astype(np.float64)
-        return np.mean((flat - labels.reshape(len(labels), -1)) ** 2, axis=1)
     if "scores" in answers:
         return answers["scores"][:, 0].astype(np.float64)
-    chosen = of_label(answers["probabilities"], labels)
-    return -np.log(np.maximum(chosen, np.finfo(np.float32).tiny))
+    flat = answers["scaled"].reshape(len(labels), -1).astype(np.float64)
+    return np.mean((flat - labels.reshape(len(labels), -1)) ** 2, axis=1)
 
 
 def of_label(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
@@ -151,6 +209,15 @@ def all_classes(probabilities: np.ndarray) -> np.ndarray:
     if table.shape[1] == 1:
         return np.concatenate([1 - table, table], axis=1)
     return table
+
+
+def _files(directory: Path) -> list[str]:
+    return sorted(str(path) for path in directory.glob("*.gz"))
+
+
+def _every(files: list[str], most: int) -> int:
+    """Return of how many examples one is taken."""
+    return max(1, -(-count(files) // most))
 
 
 def _batches(inputs: Arrays) -> Iterator[Arrays]:

@@ -4,9 +4,10 @@ When a span is first the newest of those that are read (`data.spans`), some of i
 examples are kept for good in `Case.kept`. All later candidates answer them beside the
 live model. A set is never changed: delete its folder there to have one taken anew.
 
-With splits by a hash no later candidate has trained on them. With splits by time a
-rolling window may train tomorrow on what it tests today; then only forgetting what was
-learned is measured.
+Data must be read a span at a time (`spans: {last: 1}`): of several read at once nobody
+knows which example is whose. With splits by a hash no later candidate has trained on
+them. With splits by time a rolling window may train tomorrow on what it tests today;
+then only forgetting what was learned is measured.
 """
 
 import json
@@ -21,7 +22,7 @@ import tensorflow as tf
 
 from components import ingest
 from components.exams import NotApplicableError, Verdict, judged, paired
-from components.exams.case import Case, Model, is_wrong, losses, read
+from components.exams.case import Case, read, reason
 
 ERRORS, UNFIT = "errors.npz", "unfit.json"
 _SHARD = "examples-00000-of-00001.gz"
@@ -37,7 +38,11 @@ def collect(case: Case, section: Mapping[str, Any], folder: Path) -> None:
     report = json.loads((case.examples / ingest.FILE_NAME).read_text("utf-8"))
     if not report["spans"]:
         raise NotApplicableError("its data have no spans")
-    newest = max(report["spans"])
+    if len(report["spans"]) > 1:
+        raise NotApplicableError(
+            "of several spans read at once: which example is whose?"
+        )
+    (newest,) = report["spans"]
     _keep(case, newest, section["examples"])
     if case.live is None:
         raise NotApplicableError("no model is live yet")
@@ -48,11 +53,15 @@ def collect(case: Case, section: Mapping[str, Any], folder: Path) -> None:
     for span in older:
         examples = read(case.kept / str(span), section["examples"])
         try:
-            found[f"candidate {span}"] = _errors(case, case.candidate, examples)
-            found[f"live {span}"] = _errors(case, case.live, examples)
+            ours, theirs = case.errors(case.live, examples)
+        except NotApplicableError as error:
+            unfit[span] = str(error)
         except tf.errors.InvalidArgumentError as error:
-            found.pop(f"candidate {span}", None)
-            unfit[span] = _reason(error)
+            unfit[span] = f"the candidate cannot read them: {reason(error)}"
+        else:
+            found |= {f"candidate {span}": ours, f"live {span}": theirs}
+    if not found:
+        raise NotApplicableError(f"no older span can be compared: {unfit[older[-1]]}")
     np.savez_compressed(folder / ERRORS, **found)
     (folder / UNFIT).write_text(json.dumps(unfit), "utf-8")
 
@@ -66,8 +75,6 @@ def judge(folder: Path, section: Mapping[str, Any]) -> Verdict:
     with np.load(folder / ERRORS) as stored:
         errors = {name: stored[name] for name in stored.files}
     spans = [int(name.split()[1]) for name in errors if name.startswith("live ")]
-    if not spans:
-        return judged(f"none of {len(unfit)} older spans can be read now", unfit=unfit)
     confidence = 1 - (1 - section["confidence"]) / len(spans)
     found = {
         span: paired.difference(
@@ -123,14 +130,3 @@ def _keep(case: Case, span: int, most: int) -> None:
         for serialized in read(case.examples / "Split-test", most):
             file.write(serialized)
     draft.rename(place)
-
-
-def _errors(case: Case, model: Model, examples: list[bytes]) -> np.ndarray:
-    measure = is_wrong if case.has_classes else losses
-    return measure(model.ask_examples(examples), model.labels(examples))
-
-
-def _reason(error: tf.errors.InvalidArgumentError) -> str:
-    """Return the line that names the feature, without the places in the graph."""
-    lines = error.message.splitlines()
-    return next((line for line in lines if "Feature: " in line), lines[0])

@@ -1,8 +1,9 @@
 """Is the candidate worth more than the best simple model, on the same examples?
 
 The simple models are those of `components/baselines.py`; the best is the one with the
-fewest wrong answers, or the least loss, on all of `test`. Choosing it on the examples
-that it is compared on favours it a little, not the candidate.
+fewest wrong answers, or the least loss, on the examples compared; choosing it there
+favours it a little, not the candidate. Thresholds of groups (`export.thresholds`) are
+left out: the race is about what was learned.
 """
 
 from collections.abc import Iterator, Mapping
@@ -18,7 +19,7 @@ from components.exams import NotApplicableError, Verdict, judged, paired
 from components.exams.case import BATCH_SIZE, Case
 
 FILE_NAME = "errors.npz"
-_CANDIDATE = "candidate"
+_CANDIDATE, _OVERLAP = "candidate", "overlap"  # no simple model is called so
 
 
 def collect(case: Case, section: Mapping[str, Any], folder: Path) -> None:
@@ -33,16 +34,20 @@ def collect(case: Case, section: Mapping[str, Any], folder: Path) -> None:
     further = max(1, -(-len(next(iter(theirs.values()))) // case.most))
     ours = np.concatenate([*_errors(case, files, thinned * further)])
     errors = {name: found[::further] for name, found in theirs.items()}
-    np.savez_compressed(folder / FILE_NAME, **errors, **{_CANDIDATE: ours})
+    np.savez_compressed(
+        folder / FILE_NAME, **errors, **{_CANDIDATE: ours, _OVERLAP: case.overlap}
+    )
 
 
 def judge(folder: Path, section: Mapping[str, Any]) -> Verdict:
     """Say which is better; refuse a candidate that is worse, where it must not be."""
     with np.load(folder / FILE_NAME) as stored:
         errors = {name: stored[name] for name in stored.files}
-    ours = errors.pop(_CANDIDATE)
+    ours, overlap = errors.pop(_CANDIDATE), float(errors.pop(_OVERLAP))
     best = min(errors, key=lambda name: float(errors[name].mean()))
-    found = paired.difference(ours, errors[best], confidence=section["confidence"])
+    found = paired.difference(
+        ours, errors[best], confidence=section["confidence"], overlap=overlap
+    )
     name = best.replace("_", " ")
     if found.low > 0:
         said = f"use the {name}: it is better"

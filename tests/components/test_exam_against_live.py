@@ -15,16 +15,19 @@ def wrong(count, *places):
 
 
 def judged(folder, candidate, live, **section):
-    np.savez(folder / against_live.FILE_NAME, candidate=candidate, live=live)
+    np.savez(
+        folder / against_live.FILE_NAME, candidate=candidate, live=live, overlap=1.0
+    )
     return against_live.judge(folder, SECTION | section)
 
 
 def test_one_of_three_apart_is_chance_as_mcnemars_exact_test_says():
     # Apart are three: two are wrong by `one` alone. Clopper-Pearson of 2 of 3 at 95 %
     # is 0.0943 to 0.9916 (R, binom.test(2, 3)), so 3/10 times -0.8114 to +0.9832.
+    # Bonett and Price: 3/12 - 2/12 +- 1.96 sqrt((5/12 - 1/144) / 12), which is wider.
     found = paired.difference(wrong(10, 0, 1), wrong(10, 2), confidence=0.95)
     assert found.mean == pytest.approx(0.1)
-    assert (found.low, found.high) == pytest.approx((-0.24342, 0.29495), abs=1e-4)
+    assert (found.low, found.high) == pytest.approx((-0.27881, 0.44548), abs=1e-4)
     assert found.is_chance
 
 
@@ -40,6 +43,27 @@ def test_losses_are_compared_by_students_interval():
     found = paired.difference(np.array([1.0, 2.0, 3.0]), np.zeros(3), confidence=0.95)
     width = 4.302653 / np.sqrt(3)
     assert (found.low, found.high) == pytest.approx((2 - width, 2 + width), abs=1e-5)
+
+
+def test_windows_that_share_what_is_predicted_count_as_one():
+    # The same three differences, each four times: as above but for the deviation.
+    losses = np.repeat([1.0, 2.0, 3.0], 4)
+    found = paired.difference(losses, np.zeros(12), confidence=0.95, overlap=4)
+    width = 4.302653 * losses.std(ddof=1) / np.sqrt(3)
+    assert (found.low, found.high) == pytest.approx((2 - width, 2 + width), abs=1e-5)
+
+
+def test_an_allowance_is_exceeded_by_chance_in_one_case_of_forty():
+    # The candidate alone is wrong in 2 % of the cases, which is what is allowed.
+    rng = np.random.default_rng(0)
+    refused = sum(
+        paired.difference(
+            rng.random(2000) < 0.02, np.zeros(2000, bool), confidence=0.95
+        ).low
+        > 0.02
+        for _ in range(400)
+    )
+    assert refused <= 16
 
 
 def test_equal_models_do_not_differ(tmp_path):

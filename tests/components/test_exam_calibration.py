@@ -25,7 +25,20 @@ def test_error_of_two_bins_by_hand(tmp_path):
 
 def test_whoever_is_surer_than_right_is_refused(tmp_path):
     verdict = judged(tmp_path, [0.99] * 4, [1, 1, 0, 0], error_at_most=0.1)
-    assert verdict.refusals == ("calibration error is 0.4900, expected at most 0.1",)
+    (line,) = verdict.refusals
+    assert line.startswith("calibration error is 0.4900, expected at most 0.1 (chance")
+
+
+def test_chance_refuses_nobody_who_knows_how_sure_it_is(tmp_path):
+    # Of 180 answers, the error of a perfect model is 0.065 on average.
+    rng = np.random.default_rng(0)
+    refused = 0
+    for _ in range(20):
+        sure = rng.uniform(0.5, 1, 180)
+        right = rng.random(180) < sure
+        verdict = judged(tmp_path, sure, right, error_at_most=0.05, bins=15)
+        refused += verdict.status == "refused"
+    assert refused <= 3
 
 
 def test_the_surest_answers_are_kept():

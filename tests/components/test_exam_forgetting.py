@@ -89,11 +89,17 @@ def test_what_is_kept_of_a_span_never_changes(candidate, live, tmp_path):
 def test_a_kept_set_that_cannot_be_read_any_more_is_named(candidate, live, tmp_path):
     with pytest.raises(NotApplicableError):
         sit(tmp_path, [example(y=0)] * 4, 1, None, None)  # without `answer`
-    evidence = sit(tmp_path, rows(50, forgotten=0), 2, candidate, live)
-    verdict = forgetting.judge(evidence, SECTION)
-    assert (verdict.status, [*verdict.figures["unfit"]]) == ("passed", ["1"])
-    assert "Feature: answer" in verdict.figures["unfit"]["1"]
-    assert verdict.summary == "none of 1 older spans can be read now"
+    with pytest.raises(NotApplicableError, match="compared: .*Feature: answer"):
+        sit(tmp_path, rows(50, forgotten=0), 2, candidate, live)
+
+
+def test_of_several_spans_read_at_once_nothing_is_kept(candidate, live, tmp_path):
+    case = told_answers.case(
+        tmp_path / "data", rows(4, forgotten=0), candidate, spans=[1, 2], live=live
+    )
+    with pytest.raises(NotApplicableError, match="several spans"):
+        forgetting.collect(case, SECTION, tmp_path)
+    assert not forgetting.kept_spans(case.kept)
 
 
 def test_data_without_spans_have_none_to_forget(candidate, live, tmp_path):

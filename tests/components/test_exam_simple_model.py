@@ -10,7 +10,7 @@ SECTION = {"must_win": False, "confidence": 0.95}
 
 def judged(folder, section=SECTION, **errors):
     found = {name: np.arange(100) < count for name, count in errors.items()}
-    np.savez(folder / simple_model.FILE_NAME, **found)
+    np.savez(folder / simple_model.FILE_NAME, **found, overlap=1.0)
     return simple_model.judge(folder, section)
 
 

@@ -2,8 +2,10 @@
 
 from pathlib import Path
 
+import numpy as np
+
 import components
-from components import exams
+from components import examine, exams
 from recipes.examine import Examine
 
 FOLDER = Path(components.__file__).parent / "exams"
@@ -21,8 +23,8 @@ def test_null_leaves_an_exam_out():
     assert "against_live" in exams.names(section)
 
 
-def test_every_exam_can_collect_and_judge():
-    for name in set(Examine.model_fields) - {"examples"}:
-        exam = exams.load(name)
-        assert callable(exam.collect), name
-        assert callable(exam.judge), name
+def test_answers_that_are_no_numbers_can_be_judged_by_nobody():
+    texts = np.array([b"a"], object)
+    assert examine.are_numbers({"p": np.ones(2, np.float32), "text": texts})
+    assert not examine.are_numbers({"p": np.array([1.0, np.nan], np.float32)})
+    assert not examine.are_numbers({"p": np.array([np.inf])})

@@ -4,8 +4,11 @@ import json
 import re
 import sqlite3
 import subprocess
+from dataclasses import asdict
 
 import pytest
+
+from components import examine, exams
 
 pytestmark = pytest.mark.e2e
 
@@ -19,6 +22,17 @@ def test_demo_pushes_a_version_and_both_protocols_agree(shared_strata):
     assert "gRPC: this is a 7" in result.stdout
     assert "REST and gRPC agree" in result.stdout
     assert shared_strata.models("digits") == ["1"]
+
+
+def test_every_verdict_follows_from_its_evidence(shared_strata):
+    folder = shared_strata.newest("artifacts/digits/examine/examination/*/exams.json")
+    recipe = json.loads(shared_strata.newest("runs/*/recipe.json").read_text())
+    stored = examine.verdicts(folder.parent)
+    sat = {n: v for n, v in stored.items() if v["status"] != "not applicable"}
+    assert {"simple_model", "calibration", "served", "robustness"} <= sat.keys()
+    for name, verdict in sat.items():
+        again = exams.load(name).judge(folder.parent / name, recipe["examine"][name])
+        assert json.loads(json.dumps(asdict(again))) == verdict, name
 
 
 def test_unchanged_run_runs_nothing(shared_strata):
