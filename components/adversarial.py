@@ -21,6 +21,8 @@ from components.augment_images import fold
 
 Call = Callable[[tf.Tensor], tf.Tensor]
 Number = float | tf.Tensor
+MOST_APART = 10.0  # logits of an example that is attacked
+_ENDS = (tf.reduce_max, tf.reduce_min)
 # How pixels are scaled -> the lowest and highest that a model can get.
 RANGES = {"none": (0.0, 255.0), "unit": (0.0, 1.0), "signed": (-1.0, 1.0)}
 
@@ -39,8 +41,9 @@ def attack(
 ) -> tf.Tensor:
     """Return inputs near the given ones for which the cross-entropy is higher.
 
-    Every step goes along the sign of the gradient, and back into what is allowed:
-    no value farther than `epsilon` from where it was, none outside of `low` to `high`.
+    Every step goes along the sign of the gradient, of logits at most `MOST_APART`
+    apart, and back into what is allowed: no value farther than `epsilon` from where it
+    was, none outside of `low` to `high`. Where the gradient is not finite, it stays.
 
     Args:
       call: ready inputs to (B, C) logits, or (B, 1) of a yes-or-no label. Each example
@@ -123,23 +126,27 @@ class Attacker:
         size = tf.shape(inputs)[0]
         first = size * number
         rows = self._rows(first, size)
-        chosen = tf.gather(inputs, rows)
-        # Drawn for the whole batch: each part takes its own.
-        noise = tf.random.stateless_uniform(
-            tf.concat([[size * parts], tf.shape(inputs)[1:]], axis=0),
-            fold(tf.stack([tf.constant(self.seed, tf.int64), update]), "adversarial"),
-            minval=-self.epsilon,
-            maxval=self.epsilon,
-        )
-        found = _ascend(
-            call,
-            chosen + tf.gather(noise, first + rows),
-            tf.gather(labels, rows),
-            bounds=_bounds(chosen, self.epsilon, (self.low, self.high)),
-            step_size=self.step_size,
-            steps=self.steps,
-        )
-        return tf.tensor_scatter_nd_update(inputs, rows[:, None], found)
+
+        def attacked() -> tf.Tensor:
+            chosen = tf.gather(inputs, rows)
+            # Drawn for the whole batch: each part takes its own.
+            shape = tf.concat([[size * parts], tf.shape(inputs)[1:]], axis=0)
+            found = _ascend(
+                call,
+                chosen + tf.gather(self._noise(shape, update), first + rows),
+                tf.gather(labels, rows),
+                bounds=_bounds(chosen, self.epsilon, (self.low, self.high)),
+                step_size=self.step_size,
+                steps=self.steps,
+            )
+            return tf.tensor_scatter_nd_update(inputs, rows[:, None], found)
+
+        # A convolution of no images at all fails.
+        return tf.cond(tf.size(rows) > 0, attacked, lambda: inputs)
+
+    def _noise(self, shape: tf.Tensor, update: tf.Tensor) -> tf.Tensor:
+        seed = fold(tf.stack([tf.constant(self.seed, tf.int64), update]), "adversarial")
+        return tf.random.stateless_uniform(shape, seed, -self.epsilon, self.epsilon)
 
     def _rows(self, first: tf.Tensor, size: tf.Tensor) -> tf.Tensor:
         """Return which of `size` examples, behind `first` others, are attacked.
@@ -197,8 +204,10 @@ def _ascend(
         with tf.GradientTape() as tape:
             tape.watch(at)
             # The sum: of a mean's smaller gradients half precision loses more.
-            loss = tf.reduce_sum(cross_entropy(labels, call(at)))
-        ahead = at + step_size * tf.sign(tape.gradient(loss, at))
+            loss = tf.reduce_sum(cross_entropy(labels, _tempered(call(at))))
+        gradient = tape.gradient(loss, at)
+        gradient = tf.where(tf.math.is_finite(gradient), gradient, 0.0)
+        ahead = at + step_size * tf.sign(gradient)
         return (tf.clip_by_value(ahead, *bounds),)
 
     (found,) = tf.while_loop(
@@ -209,3 +218,17 @@ def _ascend(
         parallel_iterations=1,
     )
     return found
+
+
+def _tempered(logits: tf.Tensor) -> tf.Tensor:
+    """Return logits divided by what keeps those of an example within `MOST_APART`.
+
+    Of an answer that is surer the cross-entropy's gradient rounds to 0, and who attacks
+    along it stands still.
+    """
+    logits = tf.cast(logits, tf.float32)
+    apart = tf.abs(logits)
+    if logits.shape[-1] > 1:
+        top, bottom = (of(logits, axis=-1, keepdims=True) for of in _ENDS)
+        apart = top - bottom
+    return logits / tf.maximum(1.0, tf.stop_gradient(apart) / MOST_APART)

@@ -1,5 +1,6 @@
 """What the logits of a label are answered with: fitted on `eval` after a training."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,6 +13,7 @@ import tensorflow_transform as tft
 from components import inputs, temperature, thresholds
 from components.columns import LABEL, transformed_name
 from components.transform import num_ids
+from recipes.errors import BadInputError
 
 
 @dataclass(frozen=True)
@@ -21,7 +23,8 @@ class Decision:
     Attributes:
       temperature: that logits are divided by.
       column: of a table, whose ids are groups; None: all examples are one.
-      thresholds: (groups,) float32, above which the answer to yes or no is yes.
+      thresholds: (groups,) float32, of a logit that is divided already: above it the
+        answer to yes or no is yes.
     """
 
     temperature: float = 1.0
@@ -49,6 +52,9 @@ def fit(
 
     Returns:
       The decision, and a record with `temperature` and `thresholds`, each where asked.
+
+    Raises:
+      BadInputError: `eval` has no examples, or the model's logits are no numbers.
     """
     export, transform = config["export"], config["transform"]
     section = export["thresholds"]
@@ -63,12 +69,12 @@ def fit(
         scale = record["temperature"]["value"]
     if not section:
         return Decision(scale), record
-    scores = 1 / (1 + np.exp(-logits[:, 0].astype(np.float64) / scale))
+    scaled = logits[:, 0] / np.float32(scale)  # as it is served
     names = _names(output, transform, column)
     rule = section["rule"]
-    found = thresholds.fit(scores, labels, groups, rule=rule, num_groups=len(names))
+    found = thresholds.fit(scaled, labels, groups, rule=rule, num_groups=len(names))
     record["thresholds"] = thresholds.figures(
-        scores, labels, groups, rule=rule, thresholds=found, names=names
+        scaled, labels, groups, rule=rule, thresholds=found, names=names
     )
     return Decision(scale, column, found), record
 
@@ -80,7 +86,9 @@ def words(record: Mapping[str, Any]) -> list[str]:
         parts.append(f"temperature {record['temperature']['value']:.2f}")
     if "thresholds" in record:
         usual, fitted = (record["thresholds"][n]["gap"] for n in ("usual", "fitted"))
-        parts.append(f"gap {usual:.3f} -> {fitted:.3f} by thresholds")
+        parts.append(
+            f"gap {usual:.3f} -> {fitted:.3f} on eval, where thresholds were fitted"
+        )
     return parts
 
 
@@ -103,15 +111,36 @@ def _read(
 
     records = tf.data.TFRecordDataset(files, compression_type="GZIP")
     parts = [[t.numpy() for t in ask(batch)] for batch in records.batch(256)]
-    return tuple(np.concatenate(each) for each in zip(*parts, strict=True))
+    if not parts:
+        raise BadInputError(
+            "[export] temperature and thresholds are fitted on `eval`. Received: no "
+            "examples there. Give it some in [data], or leave both out."
+        )
+    logits, labels, groups = (np.concatenate(one) for one in zip(*parts, strict=True))
+    failed = int((~np.isfinite(logits).all(axis=1)).sum())
+    if failed:
+        raise BadInputError(
+            "[export] temperature and thresholds need logits that are finite. "
+            f"Received: others for {failed:,} of {len(logits):,} examples of `eval`. "
+            "Train with a lower `train.learning_rate`, or leave both out."
+        )
+    return logits, labels, groups
 
 
 def _names(
     output: tft.TFTransformOutput, transform: Mapping[str, Any], column: str
 ) -> list[str]:
-    """Return what each id of a column is called: its value, or its number."""
-    names = [str(number) for number in range(num_ids(transform)[column])]
+    """Return what each id of a column is called, none twice: its value or its number.
+
+    What is none of the values is `(others)`, what is missing `(missing)`; an id that is
+    not in use `(none)`. Behind names that are alike stands the id.
+    """
+    size = num_ids(transform)[column]
+    names = [str(number) for number in range(size)]
     if column in transform["vocabulary"]:
-        known = output.vocabulary_by_name(column)
-        names[: len(known)] = [value.decode("utf-8", "replace") for value in known]
-    return names
+        values = output.vocabulary_by_name(column)
+        known = [value.decode("utf-8", "replace") for value in values]
+        names = [*known, "(others)", *["(none)"] * (size - len(known) - 1)]
+    names[-1] = "(missing)"
+    counts = Counter(names)
+    return [f"{n} ({i})" if counts[n] > 1 else n for i, n in enumerate(names)]

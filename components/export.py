@@ -210,11 +210,12 @@ def _answer(
     decision = decision or Decision()
     logits = tf.cast(logits, tf.float32) / decision.temperature
     if logits.shape[-1] == 1:
+        # Logits are compared, not probabilities, of which many round to 1.
         probabilities = tf.sigmoid(logits)
         above = decision.thresholds[0]
         if decision.column:
             above = tf.gather(decision.thresholds, inputs[decision.column][:, 0])
-        classes = tf.cast(probabilities[:, 0] > above, tf.int64)
+        classes = tf.cast(logits[:, 0] > above, tf.int64)
     else:
         probabilities = tf.nn.softmax(logits)
         classes = tf.argmax(logits, axis=-1)

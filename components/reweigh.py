@@ -5,7 +5,7 @@ more than 1 where the pair is rarer than chance would have it. Groups then have 
 share of each label, and both marginals stay what they were.
 
 Kamiran and Calders 2012, "Data preprocessing techniques for classification without
-discrimination", section 4.3.
+discrimination", section 4.3. Difference: a pair of which there are few keeps weight 1.
 """
 
 import logging
@@ -18,10 +18,9 @@ import tensorflow as tf
 
 from components.columns import LABEL, transformed_name
 from components.transform import num_ids
-from recipes.errors import BadInputError
 
 Features = Mapping[str, tf.Tensor]
-MAX_GROUPS = 10_000  # values of all columns together, crossed
+MIN_EXAMPLES = 20  # of a pair; the weights of fewer are large and mostly chance
 
 _log = logging.getLogger(__name__)
 
@@ -42,14 +41,10 @@ def weigher(
 
     Returns:
       None where the recipe has no `train.reweigh`.
-
-    Raises:
-      BadInputError: the columns have too many values together.
     """
     columns = config["train"]["reweigh"]
     if not columns:
         return None
-    _check(config)
     counts = _counts(files, spec, config, num_classes)
     found = weights(counts)
     present = counts > 0
@@ -69,24 +64,15 @@ def weigher(
 
 
 def weights(counts: np.ndarray) -> np.ndarray:
-    """Return the weights of (groups, classes) counts, float32; 1 of what never occurs.
+    """Return the weights of (groups, classes) counts, float32.
 
-    The mean over all examples is 1 if every group has every class.
+    They are 1 of a pair with less than MIN_EXAMPLES. The mean over all examples is 1 if
+    no pair has so few.
     """
     total = counts.sum()
     expected = counts.sum(axis=1, keepdims=True) * counts.sum(axis=0) / total
-    return np.where(counts > 0, expected / np.maximum(counts, 1), 1).astype(np.float32)
-
-
-def _check(config: Mapping[str, Any]) -> None:
-    columns = config["train"]["reweigh"]
-    num_groups = math.prod(_sizes(config["transform"], columns))
-    if num_groups > MAX_GROUPS:
-        raise BadInputError(
-            f"[train] reweigh: expected at most {MAX_GROUPS:,} groups. Received: "
-            f"{num_groups:,}, all values of {', '.join(columns)} crossed. Name fewer "
-            "columns."
-        )
+    found = np.where(counts >= MIN_EXAMPLES, expected / np.maximum(counts, 1), 1)
+    return found.astype(np.float32)
 
 
 def _sizes(transform: Mapping[str, Any], columns: Sequence[str]) -> list[int]:

@@ -153,6 +153,7 @@ class Train(Section):
                 f"`accumulate`. Received: {self.global_batch_size} and {parts}"
             )
         self._check_weights()
+        self._check_share()
         self._check_strategy()
         return self
 
@@ -171,6 +172,17 @@ class Train(Section):
             raise ValueError(
                 "`reweigh` weighs labels, of which the loss of `distill` has only a "
                 "share. Leave one out."
+            )
+
+    def _check_share(self) -> None:
+        """Refuse attacks on less than one example of a batch: none would be made."""
+        if not self.adversarial:
+            return
+        share = self.adversarial.share
+        if self.global_batch_size * round(1000 * share) < 1000:
+            raise ValueError(
+                "`adversarial.share` must come to at least one example of a batch of "
+                f"`global_batch_size` {self.global_batch_size}. Received: {share}"
             )
 
     def _check_strategy(self) -> None:

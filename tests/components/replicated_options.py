@@ -41,7 +41,8 @@ CASES = {
 
 def rows(name):
     rng = np.random.default_rng(0)
-    for _ in range(40):
+    # Of a table enough that every pair of group and label has a weight.
+    for _ in range(136 if name == "table" else 40):
         label, sex = (int(n) for n in rng.integers(0, 2, 2))
         if name == "table":
             yield example(a_xf=float(rng.normal()), sex_xf=sex, strata_label=label)
@@ -76,8 +77,8 @@ def main(directory):
     for name in CASES:
         examples = list(rows(name))
         data = Data(
-            train=[write(directory / f"{name}-train.gz", examples[:32])],
-            eval=[write(directory / f"{name}-eval.gz", examples[32:])],
+            train=[write(directory / f"{name}-train.gz", examples[:-8])],
+            eval=[write(directory / f"{name}-eval.gz", examples[-8:])],
             spec=SPECS[name],
         )
         result[name] = [

@@ -111,7 +111,7 @@ def test_without_the_section_there_is_no_attacker():
 def replaced(inputs, labels, share, place=(0, 1), update=3):
     whole = Attacker(0.1, 0.04, 3, 0.0, 1.0, per_mille=round(1000 * share), seed=5)
     arguments = {"update": tf.constant(update, tf.int64), "place": place}
-    return whole.replace(linear, inputs, labels, **arguments).numpy()
+    return whole.replace(linear, tf.constant(inputs), labels, **arguments).numpy()
 
 
 @pytest.mark.parametrize(
@@ -134,6 +134,41 @@ def test_parts_of_a_batch_are_attacked_as_the_whole():
         for at in range(0, 12, 2)
     ]
     np.testing.assert_allclose(np.concatenate(parts), whole, rtol=1e-6)
+
+
+def test_parts_in_which_no_row_is_chosen_stay_as_they_are():
+    """A convolution of an empty batch fails."""
+    convolutions = [keras.layers.Conv2D(4, 3, activation="relu") for _ in range(2)]
+    layers = [keras.Input((8, 8, 3)), *convolutions, keras.layers.Flatten()]
+    call = keras.Sequential([*layers, keras.layers.Dense(3)])
+    whole = Attacker(0.1, 0.04, 2, 0.0, 1.0, per_mille=250, seed=5)
+
+    @tf.function(autograph=False)
+    def part(number, inputs):
+        labels, update = tf.zeros([2], tf.int64), tf.constant(3, tf.int64)
+        return whole.replace(call, inputs, labels, update=update, place=(number, 4))
+
+    inputs = RNG.uniform(size=(4, 2, 8, 8, 3)).astype("float32")
+    found = [part(number, one).numpy() for number, one in enumerate(inputs)]
+    rows = np.any(np.concatenate(found) != np.concatenate(inputs), axis=(1, 2, 3))
+    assert np.flatnonzero(rows).tolist() == [3, 7]
+
+
+@pytest.mark.parametrize("classes", [1, 2])
+def test_an_answer_too_sure_for_a_gradient_is_attacked_all_the_same(classes):
+    """Of logits 200 apart the cross-entropy's gradient is 0 in float32."""
+    kernel = tf.constant([[-100.0, 100.0], [100.0, -100.0]])[:, -classes:]
+    found = attack(lambda x: x @ kernel, [[1.0, 0.0]], [1], **OPTIONS)
+    np.testing.assert_allclose(found, [[0.9, 0.1]], rtol=1e-6)
+
+
+def test_where_the_gradient_is_not_finite_a_value_stays():
+    @tf.custom_gradient
+    def call(inputs):
+        return linear(inputs), lambda _: tf.constant([[np.nan, np.inf, 2.0]])
+
+    found = attack(call, [[0.5, 0.5, 0.5]], [1], **OPTIONS)
+    np.testing.assert_allclose(found, [[0.5, 0.5, 0.6]], rtol=1e-6)
 
 
 def network():

@@ -27,14 +27,28 @@ def test_the_factor_that_logits_were_scaled_by_is_found(classes, factor):
     assert found["examples"] == 40_000
 
 
-def test_the_slope_of_the_log_loss_is_zero_there():
-    logits = RNG.normal(size=(500, 3)).astype("float32")
-    labels = RNG.integers(0, 3, 500)
-    labels[:300] = logits[:300].argmax(axis=1)
+def test_log_loss_and_prior_are_least_there():
+    """The prior is that of Gamma(5, rate 4): b^4 e^(-4 b) of b = 1 / T."""
+    logits = RNG.normal(size=(50, 3)).astype("float32")
+    labels = RNG.integers(0, 3, 50)
+    labels[:40] = logits[:40].argmax(axis=1)
     best = temperature.fit(logits, labels)
-    at_best = temperature.log_loss(logits, labels, best)
+
+    def total(value):
+        log_loss = 50 * temperature.log_loss(logits, labels, value)
+        return log_loss + 4 * np.log(value) + 4 / value
+
+    assert best != pytest.approx(1, abs=0.1)
     for near in (0.99, 1.01):
-        assert temperature.log_loss(logits, labels, near * best) > at_best
+        assert total(near * best) > total(best)
+
+
+def test_few_examples_that_are_all_right_do_not_make_a_model_sure():
+    """34 margins of 5: 34 * 5 / (1 + e^(5 b)) = 4 (1 - 1 / b) at b = 1.1531."""
+    labels = RNG.integers(0, 3, 34)
+    logits = 5.0 * np.eye(3)[labels]
+    logits[np.arange(34), (labels + 2) % 3] = -100.0  # of two classes, in effect
+    assert temperature.fit(logits, labels) == pytest.approx(1 / 1.1531, rel=1e-4)
 
 
 def test_the_log_loss_by_hand():
@@ -47,8 +61,8 @@ def test_the_log_loss_by_hand():
 
 
 def test_what_no_temperature_mends_gets_a_bound():
-    right = np.array([[5.0, 0.0], [0.0, 5.0]])
-    assert temperature.fit(right, np.array([0, 1])) == pytest.approx(0.05)
-    assert temperature.fit(right, np.array([1, 0])) == pytest.approx(20.0)
+    right = np.tile([[5.0, 0.0], [0.0, 5.0]], (1000, 1))
+    assert temperature.fit(right / 50, np.tile([0, 1], 1000)) == pytest.approx(0.05)
+    assert temperature.fit(right, np.tile([1, 0], 1000)) == pytest.approx(20.0)
     huge = np.array([[1e4, -1e4], [-1e4, 1e4]])
     assert np.isfinite(temperature.figures(huge, np.array([0, 0]))["scaled_log_loss"])

@@ -9,13 +9,13 @@ RNG = np.random.default_rng(0)
 
 
 def of_five(rule):
-    """Two groups of 60: twelve times these five, with scores a little apart.
+    """Two groups of 60: twelve times these five, with logits a little apart.
 
-    Group a: scores .9 .8 .6 .4 .2, labels 1 1 0 1 0.
-    Group b: scores .7 .45 .3 .2 .1, labels 1 1 0 0 0.
+    Group a: logits 4 3 1 -1 -3, labels 1 1 0 1 0.
+    Group b: logits 2 -.5 -2 -3 -4, labels 1 1 0 0 0.
     """
-    scores = np.array([0.9, 0.8, 0.6, 0.4, 0.2] * 12 + [0.7, 0.45, 0.3, 0.2, 0.1] * 12)
-    scores += np.repeat(np.arange(24), 5) % 12 * 1e-4
+    scores = np.array([4, 3, 1, -1, -3] * 12 + [2, -0.5, -2, -3, -4] * 12, np.float32)
+    scores += np.repeat(np.arange(24), 5).astype(np.float32) % 12 / 1024
     labels = np.array([1, 1, 0, 1, 0] * 12 + [1, 1, 0, 0, 0] * 12)
     groups = np.repeat([0, 1], 60)
     found = thresholds.fit(scores, labels, groups, rule=rule, num_groups=3)
@@ -36,10 +36,10 @@ def test_equal_opportunity_by_hand():
     assert record["usual"]["accuracy"] == pytest.approx(1 - 36 / 120)
     assert record["fitted"]["rates"] == {"a": 1.0, "b": 1.0}
     assert record["fitted"]["accuracy"] == pytest.approx(1 - 12 / 120)
-    assert found[0] == pytest.approx((0.4 + 0.2011) / 2)
-    assert found[1] == pytest.approx((0.45 + 0.3011) / 2)
-    assert found[2] == 0.5  # nobody is in it
-    assert record["thresholds"] == pytest.approx({"a": found[0], "b": found[1]})
+    a, b = -2 + 11 / 2048, -1.25 + 11 / 2048
+    assert found.tolist() == [a, b, 0.0]  # nobody is in the last
+    want = {"a": 1 / (1 + np.exp(-a)), "b": 1 / (1 + np.exp(-b))}
+    assert record["thresholds"] == pytest.approx(want)
 
 
 def test_demographic_parity_by_hand():
@@ -57,7 +57,8 @@ def test_groups_differ_by_at_most_one_example_of_the_smallest(rule):
     size = 4000
     groups = RNG.choice(4, size, p=[0.6, 0.3, 0.08, 0.02])
     labels = (RNG.uniform(size=size) < 0.2 + 0.1 * groups).astype(int)
-    scores = 1 / (1 + np.exp(-RNG.normal(size=size) - 2 * labels + groups))
+    scores = RNG.normal(size=size).astype(np.float32) + 2 * labels - groups
+    scores = scores.astype(np.float32)
     arguments = {"rule": rule, "num_groups": 4}
     found = thresholds.fit(scores, labels, groups, **arguments)
     record = thresholds.figures(
@@ -73,7 +74,7 @@ def test_no_common_rate_is_better_than_the_one_found():
     """Against every pair of thresholds whose rates are as near."""
     groups = np.repeat([0, 1], 30)
     labels = RNG.integers(0, 2, 60)
-    scores = np.clip(RNG.normal(0.4, 0.2, 60) + 0.2 * labels, 0.01, 0.99)
+    scores = (RNG.normal(-0.5, 1, 60) + labels).astype(np.float32)
     rule = "demographic_parity"
     found = thresholds.fit(scores, labels, groups, rule=rule, num_groups=2)
     got = np.mean((scores > found[groups]) == (labels == 1))
@@ -87,18 +88,40 @@ def test_no_common_rate_is_better_than_the_one_found():
 
 
 def test_a_group_of_few_keeps_the_usual_threshold():
-    scores, labels = RNG.uniform(size=30), np.ones(30, int)
+    scores, labels = RNG.normal(size=30).astype(np.float32), np.ones(30, int)
     groups = np.array([0] * 19 + [1] * 11)
     found = thresholds.fit(
         scores, labels, groups, rule="equal_opportunity", num_groups=2
     )
-    assert found.tolist() == [0.5, 0.5]
+    assert found.tolist() == [0.0, 0.0]
 
 
-def test_tied_scores_are_answered_alike():
-    scores = np.repeat([0.3, 0.7], 20)
-    labels = np.array([1] * 10 + [0] * 10 + [1] * 20)
+# The middle of the last two is, in float32, the upper of them.
+NEIGHBOURS = 1 + np.array([1, 2]) * np.finfo(np.float32).eps
+
+
+@pytest.mark.parametrize(
+    ("of", "want"), [([-1.0, 3.0], 1.0), (NEIGHBOURS, NEIGHBOURS[0])]
+)
+def test_tied_scores_are_answered_alike(of, want):
+    """Right are 15 of 40 with yes to nobody, 35 to the upper half, 25 to everybody."""
+    scores = np.repeat(of, 20).astype(np.float32)
+    labels = np.array([1] * 5 + [0] * 15 + [1] * 20)
     found = thresholds.fit(
         scores, labels, np.zeros(40, int), rule="demographic_parity", num_groups=1
     )
-    assert found[0] in (0.5, 0.0)  # above none or one of the two scores
+    assert found.tolist() == [want]
+    assert (scores > found[0]).tolist() == [False] * 20 + [True] * 20
+
+
+@pytest.mark.parametrize(("label", "want"), [(0, np.inf), (1, -np.inf)])
+def test_nobody_and_everybody_are_beyond_every_logit(label, want):
+    scores, labels = np.linspace(-40, 40, 20), np.full(20, label)
+    found = thresholds.fit(
+        scores.astype(np.float32),
+        labels,
+        np.zeros(20, int),
+        rule="demographic_parity",
+        num_groups=1,
+    )
+    assert found.tolist() == [want]

@@ -19,7 +19,17 @@ from recipes.errors import BadInputError
         ("digits", ["train.adversarial={steps: 11}"], "less than or equal to 10"),
         ("digits", ["train.adversarial={share: 0}"], "share: .*greater than or equal"),
         ("digits", ["train.adversarial={epsilon: 0}"], "epsilon: .*greater than 0"),
+        (
+            "digits",
+            ["train.global_batch_size=8", "train.adversarial={share: 0.1}"],
+            "at least one example of a batch of `global_batch_size` 8. Received: 0.1",
+        ),
         ("digits", ["train.reweigh=[sex]"], "it has none. Received: 'sex'"),
+        (  # (20 + 1) (8 + 2) (16 + 2) (10 + 1) ids
+            "adult_mlp",
+            ["train.reweigh=[age, workclass, education, hours_per_week]"],
+            "at most 10,000 groups. Received: 41,580, all values of age, workclass, ed",
+        ),
         ("adult_mlp", ["train.reweigh=[capital_gain]"], "Received: 'capital_gain'"),
         ("adult_mlp", ["train.reweigh=[sex, sex]"], "names a column twice"),
         (
@@ -68,5 +78,6 @@ def test_what_can_be_is_read():
     recipe = load.load(load.find("adult_mlp"), options)
     assert recipe.train.reweigh == ("sex", "age")
     assert recipe.export.thresholds.column == "sex"
-    attacked = load.load(load.find("digits"), ["train.adversarial={}"])
+    small = ["train.global_batch_size=8", "train.adversarial={share: 0.125}"]
+    attacked = load.load(load.find("digits"), small)
     assert attacked.train.adversarial.steps == 1
