@@ -1,7 +1,6 @@
 """Have the candidate sit every exam that the recipe asks for."""
 
 import json
-import math
 import shutil
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -24,6 +23,7 @@ from tfx.utils import path_utils
 from components import exams
 from components.baselines import BaselineScores
 from components.exams.case import Case, Model
+from components.strict_json import dumps
 
 VERDICT = "verdict.json"
 ORDER = "exams.json"
@@ -101,7 +101,7 @@ def sit(name: str, case: Case, section: Mapping[str, Any], folder: Path) -> None
 
 
 def are_numbers(answers: Mapping[str, np.ndarray]) -> bool:
-    """Return whether every number of the answers is finite: no bound holds for others."""
+    """Return whether all numbers are finite: no bound holds for others."""
     return all(np.isfinite(a).all() for a in answers.values() if a.dtype.kind == "f")
 
 
@@ -124,16 +124,7 @@ def figures(outputs: Mapping[str, str]) -> dict[str, Any]:
 
 def _write(folder: Path, verdict: exams.Verdict) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / VERDICT).write_text(json.dumps(_finite(asdict(verdict))), "utf-8")
-
-
-def _finite(value: Any) -> Any:
-    """Return a value as JSON can say it: null for what is no finite number."""
-    if isinstance(value, Mapping):
-        return {key: _finite(below) for key, below in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(below) for below in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+    (folder / VERDICT).write_text(dumps(asdict(verdict)), "utf-8")
 
 
 def _listed(names: list[str]) -> str:

@@ -1,5 +1,6 @@
 """A model server of our own on free ports of this machine, in a process of its own."""
 
+import errno
 import os
 import socket
 import subprocess
@@ -18,6 +19,7 @@ from recipes.errors import StrataError
 
 HOST = "127.0.0.1"
 _READY_SECONDS = 180.0  # a busy machine takes a minute to import TensorFlow
+_ANSWER_SECONDS = 2.0  # whoever has taken the port may never answer
 _STOP_SECONDS = 60.0
 _POLL_SECONDS = 0.02
 # A step that is killed cannot end what it started; the system can (1 is
@@ -30,6 +32,14 @@ if os.getppid() != int(sys.argv[1]):
     sys.exit("whoever started the server is gone")
 os.execv(sys.executable, [sys.executable, "-m", "serving", *sys.argv[2:]])
 """
+
+
+class NotServedError(StrataError):
+    """The server ended, or gave the model up; the message ends as its log does."""
+
+
+class _PortTakenError(StrataError):
+    """Another took a port between its choice and the server's start."""
 
 
 @dataclass(frozen=True)
@@ -66,8 +76,20 @@ def started(
     """Serve a model; the server is gone when the context ends, or this process.
 
     Raises:
-      StrataError: it does not answer; the message ends as its log does.
+      NotServedError: the server ended, or gave the model up.
+      StrataError: it does not answer in time, or its ports were taken twice.
     """
+    try:
+        server = _ready(name, base_path, log, flags)
+    except _PortTakenError:
+        server = _ready(name, base_path, log, flags)
+    try:
+        yield server
+    finally:
+        _end(server.process)
+
+
+def _ready(name: str, base_path: Path, log: Path, flags: Sequence[str]) -> ModelProcess:
     rest_port, port = free_ports(2)
     command = [sys.executable, "-c", _DIE_WITH_PARENT, str(os.getpid())]
     command += [f"--port={port}", f"--rest_api_port={rest_port}"]
@@ -77,12 +99,17 @@ def started(
         process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
     try:
         _wait_ready(process, f"http://{HOST}:{rest_port}/v1/models/{name}", log)
-        seconds = time.monotonic() - begin
-        yield ModelProcess(process, name, port, rest_port, log, seconds)
-    finally:
-        if process.poll() is None:
-            process.kill()
-        process.wait()
+    except BaseException:
+        _end(process)
+        raise
+    seconds = time.monotonic() - begin
+    return ModelProcess(process, name, port, rest_port, log, seconds)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    if process.poll() is None:
+        process.kill()
+    process.wait()
 
 
 def cost(pid: int) -> tuple[float, int]:
@@ -114,15 +141,24 @@ def _wait_ready(process: subprocess.Popen[bytes], url: str, log: Path) -> None:
     deadline = time.monotonic() + _READY_SECONDS
     while time.monotonic() < deadline and process.poll() is None:
         try:
-            with urlopen(url, timeout=_READY_SECONDS) as reply:
+            with urlopen(url, timeout=_ANSWER_SECONDS) as reply:
                 answer = reply.read()
         except (OSError, HTTPException):
-            time.sleep(_POLL_SECONDS)  # no port is open yet
+            time.sleep(_POLL_SECONDS)  # the port is not open yet
             continue
         if b'"AVAILABLE"' in answer:
             return
         if b'"END"' in answer:  # it could not be loaded, or not run
-            break
+            raise NotServedError(_did_not_start(log))
         time.sleep(_POLL_SECONDS)
+    text = _did_not_start(log)
+    if process.poll() is None:
+        raise StrataError(f"Not ready after {_READY_SECONDS:.0f} seconds. {text}")
+    if os.strerror(errno.EADDRINUSE) in text:
+        raise _PortTakenError(text)
+    raise NotServedError(text)
+
+
+def _did_not_start(log: Path) -> str:
     tail = os.linesep.join(log.read_text("utf-8", errors="replace").splitlines()[-8:])
-    raise StrataError(f"The server did not start: {tail}")
+    return f"The server did not start: {tail}"

@@ -40,10 +40,10 @@ class Meter:
         self._packages = {
             path: _number(path / "max_energy_range_uj")
             for path in sorted(powercap.glob("intel-rapl:*"))
-            # `intel-rapl:0:1` is a part of `intel-rapl:0`.
-            if path.name.count(":") == 1 and _is_readable(path / "energy_uj")
+            if _is_counted(path)
         }
         self._gpus = _Gpus()
+        self._lock = threading.Lock()  # `metered` samples in a thread of its own
         self._seen = {path: _number(path / "energy_uj") for path in self._packages}
         self._package_joules = 0.0
         self._gpu_joules = self._gpus.joules()
@@ -52,11 +52,12 @@ class Meter:
 
     def sample(self) -> None:
         """Add what the packages counted since the last time."""
-        for path, limit in self._packages.items():
-            now = _number(path / "energy_uj")
-            moved = now - self._seen[path]
-            self._package_joules += (moved if moved >= 0 else moved + limit) / 1e6
-            self._seen[path] = now
+        with self._lock:
+            for path, limit in self._packages.items():
+                now = _number(path / "energy_uj")
+                moved = now - self._seen[path]
+                self._package_joules += (moved if moved >= 0 else moved + limit) / 1e6
+                self._seen[path] = now
 
     def cost(self) -> Cost:
         """Return seconds, `cpu_seconds`, `peak_mb`, and joules, None if not counted."""
@@ -64,14 +65,18 @@ class Meter:
         used = cpu_seconds() - self._used
         busy = max(used, _busy_seconds() - self._busy)
         share = used / busy if busy else 0.0
-        gpu = self._gpus.joules()
         return {
             "seconds": time.monotonic() - self._begin,
             "cpu_seconds": used,
             "peak_mb": peak_mb(resource.getrusage(resource.RUSAGE_SELF)),
             "cpu_joules": self._package_joules * share if self._packages else None,
-            "gpu_joules": None if gpu is None else gpu - (self._gpu_joules or 0.0),
+            "gpu_joules": counted(self._gpu_joules, self._gpus.joules()),
         }
+
+
+def counted(before: float | None, after: float | None) -> float | None:
+    """Return by how much a counter moved; None if it could not be read both times."""
+    return None if before is None or after is None else after - before
 
 
 @contextmanager
@@ -170,12 +175,16 @@ def _busy_seconds() -> float:
     return float(times.user + times.nice + times.system)
 
 
-def _is_readable(path: Path) -> bool:
+def _is_counted(zone: Path) -> bool:
+    """Return whether a RAPL zone is a package whose counter may be read.
+
+    Others are a part of one (`core`, `dram`), or (`psys`) hold them all.
+    """
     try:
-        path.read_bytes()
+        _number(zone / "energy_uj")
+        return (zone / "name").read_text("ascii").startswith("package")
     except OSError:
         return False
-    return True
 
 
 def _number(path: Path) -> int:

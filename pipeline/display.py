@@ -1,7 +1,5 @@
 """Tell a person, or a program, how a run goes: one line a step."""
 
-import json
-import math
 import os
 import shutil
 import sys
@@ -11,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
 
+from components.strict_json import dumps
 from pipeline.steps import BY_NAME
 
 Event = Mapping[str, Any]
@@ -129,22 +128,13 @@ class JsonLines:
 
     def __call__(self, event: Event) -> None:
         if event["event"] != "tick":
-            print(json.dumps(_finite(event)), file=self._stream, flush=True)
+            print(dumps(event), file=self._stream, flush=True)
 
     def line(self, text: str) -> None:
         self({"event": "message", "text": text})
 
     def close(self) -> None:
         """Nothing is held back."""
-
-
-def _finite(value: Any) -> Any:
-    """Return a value as JSON can say it: null for NaN and the infinities."""
-    if isinstance(value, Mapping):
-        return {key: _finite(below) for key, below in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(below) for below in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 @contextmanager

@@ -105,6 +105,12 @@ class Direction(Section):
     )
     holds_at_least: Share = Field(description="Of rows that have the number.")
 
+    @model_validator(mode="after")
+    def _moves(self) -> Self:
+        if self.by == 0:
+            raise ValueError("`by` must change the number. Received: by=0")
+        return self
+
     def check(self, transform: Transform) -> None:
         """Refuse what does not fit the recipe's inputs."""
         numbers = [*transform.numeric, *transform.scale, *transform.buckets]

@@ -13,6 +13,7 @@ from recipes.section import Positive, Section
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Confidence = Annotated[float, Field(gt=0.5, lt=1)]
+Crossed = Annotated[tuple[str, ...], Field(min_length=2)]
 
 
 class AgainstLive(Section):
@@ -48,7 +49,7 @@ class Calibration(Section):
 class Fairness(Section):
     """Does it treat groups of people alike?"""
 
-    columns: tuple[str | tuple[str, ...], ...] = Field(
+    columns: tuple[str | Crossed, ...] = Field(
         min_length=1,
         description="Raw columns whose values are groups; a list crosses them.",
     )

@@ -2,8 +2,9 @@
 
 White box: whoever attacks has the model. Fast gradient sign, one step; and projected
 gradient descent from a random start (`components/adversarial.py`), in pixels as a
-request has them, through the recipe's scaling. The robust accuracy counts an example
-as right if no attack succeeded; stronger attacks exist, so it is an upper bound.
+request has them, through each model's own scaling. The robust accuracy counts an
+example as right if no attack succeeded; stronger attacks exist, so it is an upper
+bound.
 """
 
 from collections.abc import Mapping
@@ -14,7 +15,7 @@ import numpy as np
 import tensorflow as tf
 from scipy import stats
 
-from components import adversarial, inputs
+from components import adversarial, inputs, same_inputs
 from components.exams import NotApplicableError, Verdict, changes, judged, paired
 from components.exams.case import BATCH_SIZE, Arrays, Case, Model
 from components.exams.changes import Requests
@@ -24,8 +25,6 @@ WRONG = "wrong.npz"
 SHOWN = 12
 ATTACKS = ("fgsm", "pgd")
 SEED = (6, 0)
-MOST_APART = 10.0
-_ENDS = (tf.reduce_max, tf.reduce_min)
 
 
 def collect(case: Case, section: Mapping[str, Any], folder: Path) -> None:
@@ -39,11 +38,11 @@ def collect(case: Case, section: Mapping[str, Any], folder: Path) -> None:
     for name, model in models.items():
         labels = model.labels(requests.examples).reshape(-1)
         attacked = {
-            how: _attacked(case, model, requests, labels, _options(how, section))
+            how: _attacked(model, requests, labels, _options(how, section))
             for how in ATTACKS
         }
-        said = {h: _classes(model, values) for h, values in attacked.items()}
-        clean = _classes(model, requests.inputs)
+        said = {h: changes.answered(model, v) for h, v in attacked.items()}
+        clean = changes.answered(model, requests.inputs)
         stored |= {f"{name}_{how}": said[how] != labels for how in ATTACKS}
         stored[f"{name}_clean"] = clean != labels
         if model is case.candidate:
@@ -106,17 +105,15 @@ def _options(how: str, section: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _attacked(
-    case: Case,
-    model: Model,
-    requests: Requests,
-    labels: np.ndarray,
-    options: Mapping[str, Any],
+    model: Model, requests: Requests, labels: np.ndarray, options: Mapping[str, Any]
 ) -> Arrays:
     ((name, pixels),) = requests.inputs.items()
+    # The live model may scale pixels otherwise than the recipe does now.
+    transform = same_inputs.section(str(model.directory))
 
     def logits(batch: tf.Tensor) -> tf.Tensor:
-        ready = inputs.prepared(batch, case.transform)
-        return _tempered(model.loaded.call_model(ready))
+        ready = inputs.prepared(batch, transform)
+        return model.loaded.call_model(ready)
 
     found = [
         adversarial.attack(
@@ -130,20 +127,6 @@ def _attacked(
         for start in range(0, len(pixels), BATCH_SIZE)
     ]
     return {name: np.concatenate(found)}
-
-
-def _tempered(logits: tf.Tensor) -> tf.Tensor:
-    """Return logits divided by what keeps those of an example within `MOST_APART`.
-
-    Of an answer that is surer the cross-entropy's gradient rounds to 0, and who attacks
-    along it stands still.
-    """
-    logits = tf.cast(logits, tf.float32)
-    apart = tf.abs(logits)
-    if logits.shape[-1] > 1:
-        top, bottom = (of(logits, axis=-1, keepdims=True) for of in _ENDS)
-        apart = top - bottom
-    return logits / tf.maximum(1.0, tf.stop_gradient(apart) / MOST_APART)
 
 
 def _keep(
@@ -167,7 +150,3 @@ def _keep(
 
 def _any_wrong(found: Arrays, model: str) -> np.ndarray:
     return np.any([found[f"{model}_{how}"] for how in ("clean", *ATTACKS)], axis=0)
-
-
-def _classes(model: Model, values: Arrays) -> np.ndarray:
-    return model.ask(values)["classes"].reshape(-1)

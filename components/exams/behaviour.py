@@ -140,8 +140,18 @@ def _versions(requests: Requests, test: Mapping[str, Any]) -> list[Arrays]:
 
 
 def _direction(case: Case, requests: Requests, test: Mapping[str, Any]) -> Found:
+    """Ask with the number and with the changed one.
+
+    Raises:
+      BadInputError: the change would be rounded away.
+    """
     values = requests.inputs
     column = values[test["column"]]
+    if column.dtype == np.float64 and test["by"] % 1:  # whole numbers
+        raise BadInputError(
+            f"[examine.behaviour] direction of {test['column']}: expected `by` to be a "
+            f"whole number, as those of the column are. Received: {test['by']}"
+        )
     raised = values | {test["column"]: (column + test["by"]).astype(column.dtype)}
     rows = np.flatnonzero(~np.isnan(column))
     if not len(rows):

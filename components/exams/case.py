@@ -156,7 +156,7 @@ class Case:
         return losses(ours, labels), losses(theirs, labels)
 
     def _on_our_scale(self, forecast: np.ndarray, examples: list[bytes]) -> np.ndarray:
-        """Return a forecast in units of the series, (B, H, T), as the candidate's are."""
+        """Return a forecast in units of the series, (B, H, T), as our answers are."""
         shape = series_input.input_shape(self.transform["series"])
         if forecast.shape[1:] != (shape.horizon, len(shape.targets)):
             raise NotApplicableError("the other model predicts another horizon")

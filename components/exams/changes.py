@@ -37,7 +37,7 @@ class Requests:
       inputs: what `serve_raw` takes, by name: (examples, ...).
       corruptions: the names of those that can happen to them.
       deviations: column of quantities of a table -> its standard deviation.
-      emptied: columns of a table that some rows of `train` do not have.
+      emptied: columns of a table that some rows, of `train` or asked, do not have.
     """
 
     kind: Kind
@@ -91,7 +91,7 @@ def requests(case: Case, most: int) -> Requests:
     rows = read(case.examples / "Split-train", TRAIN_ROWS)
     train = case.candidate.raw(rows)
     deviations = {n: _deviation(train[n]) for n in _quantities(case.transform)}
-    emptied = _absent(rows, train)
+    emptied = _absent([*rows, *examples], train)
     can = {
         "jitter": any(deviations.values()),
         "missing": bool(emptied),
@@ -157,6 +157,19 @@ def comparable(case: Case) -> Model | None:
 def classes(transform: Mapping[str, Any]) -> list[str]:
     """Return the names of the classes that answers are places of."""
     return [str(name) for name in transform["label"]["classes"] or ("no", "yes")]
+
+
+def answered(model: Model, values: Arrays) -> np.ndarray:
+    """Return the places of the classes that a model answers: (examples,)."""
+    return model.ask(values)["classes"].reshape(-1)
+
+
+def as_text(values: np.ndarray) -> np.ndarray:
+    """Return bytes as text, which NumPy stores unpickled; numbers as they are."""
+    if values.dtype != object:
+        return values
+    texts = [value.decode("utf-8", "replace") for value in values.flat]
+    return np.array(texts, str).reshape(values.shape)
 
 
 def _raw_signature(model: Model) -> Mapping[str, Any]:

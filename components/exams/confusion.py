@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from components.exams import NotApplicableError, Verdict, judged
+from components.exams import NotApplicableError, Verdict, changes, judged
 from components.exams.case import Case, of_label
 
 ANSWERS, CLASSES = "answers.npz", "classes.json"
@@ -32,8 +32,8 @@ def collect(case: Case, section: Mapping[str, Any], folder: Path) -> None:
     np.savez_compressed(
         folder / ANSWERS, said=said, labels=labels, confidence=confidence, wrong=wrong
     )
-    classes = case.transform["label"]["classes"] or ("no", "yes")
-    (folder / CLASSES).write_text(json.dumps(list(map(str, classes))), "utf-8")
+    classes = json.dumps(changes.classes(case.transform))
+    (folder / CLASSES).write_text(classes, "utf-8")
     with tf.io.TFRecordWriter(str(folder / WRONG), options="GZIP") as writer:
         for place in wrong:
             writer.write(case.test[place])

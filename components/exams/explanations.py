@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from components.exams import NotApplicableError, Verdict, judged
+from components.exams import NotApplicableError, Verdict, changes, judged
 from components.exams.case import Case
 
 SIGNATURE = "explain"
@@ -29,13 +29,13 @@ def collect(case: Case, section: Mapping[str, Any], folder: Path) -> None:
     examples = examples[: section["examples"]]
     outputs = case.candidate.ask(case.candidate.raw(examples), signature=SIGNATURE)
     if "tokens" in outputs:
-        outputs["tokens"] = _as_text(outputs["tokens"])
+        outputs["tokens"] = changes.as_text(outputs["tokens"])
     np.savez_compressed(folder / OUTPUTS, **outputs)
     with tf.io.TFRecordWriter(str(folder / EXAMPLES), options="GZIP") as writer:
         for example in examples:
             writer.write(example)
-    classes = case.transform["label"]["classes"] or ("no", "yes")
-    (folder / CLASSES).write_text(json.dumps(list(map(str, classes))), "utf-8")
+    classes = json.dumps(changes.classes(case.transform))
+    (folder / CLASSES).write_text(classes, "utf-8")
 
 
 def judge(folder: Path, section: Mapping[str, Any]) -> Verdict:
@@ -67,8 +67,3 @@ def judge(folder: Path, section: Mapping[str, Any]) -> Verdict:
         answers=[classes[place] for place in outputs["classes"].reshape(-1)],
         num_examples=count,
     )
-
-
-def _as_text(values: np.ndarray) -> np.ndarray:
-    texts = [value.decode("utf-8", "replace") for value in values.flat]
-    return np.array(texts, str).reshape(values.shape)

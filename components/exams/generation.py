@@ -3,7 +3,8 @@
 A language model goes on from the heads of test texts, twice: with the most probable
 character or token each time ("greedy"), and drawn at temperature 1 from seed 0
 ("drawn"). Of pairs the samples are what it answered on `test`. Everything is kept to
-be read. Of samples, and of the real texts in their place:
+be read. Of samples, and of real texts in their place, cut to the samples' median length
+because a longer text repeats more:
 
 - memorised: the share of their windows of 30 characters that stand in `train` word for
   word. A window across two records of `train` is not found.
@@ -17,6 +18,7 @@ Both are None where no text is that long.
 
 import json
 import math
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -32,7 +34,7 @@ from components.exams.case import Case, read
 SAMPLES, SCORES = "samples.json", "scores.npz"
 MEMORISED, REPEATED = 30, 20  # characters of a window
 NUM_PROMPTS, PROMPT, NUM_TOKENS = 8, 32, 200
-_MOST_ANSWERS = 200  # of pairs
+_MOST_TEXTS = 200  # real ones, and answers of pairs
 _MOST_RECORDS = 20_000  # of train, evenly taken
 _CONFIDENCE = 0.95
 _REAL = "real"
@@ -74,7 +76,7 @@ def judge(folder: Path, section: Mapping[str, Any]) -> Verdict:
     copied = longest_copy(_written(record), in_train)
     drawn = found["drawn" if "drawn" in found else "answers"]
     return judged(
-        f"perplexity {loss['perplexity']:.4g} on test · {_said(drawn, found[_REAL])}",
+        f"{_surprise(loss)} on test · {_said(drawn, found[_REAL])}",
         tuple(_refusals(found, drawn, section)),
         **loss,
         texts=found,
@@ -119,6 +121,12 @@ def repetition(texts: Iterable[str]) -> float | None:
     return 1 - distinct / total if total else None
 
 
+def as_long(texts: Iterable[str], written: Sequence[str]) -> list[str]:
+    """Return texts cut to the median length of those that were written."""
+    length = int(np.median([len(text) for text in written]))
+    return [text[:length] for text in texts]
+
+
 def longest_copy(texts: Iterable[str], known: set[str]) -> str:
     """Return the longest passage whose every window is known; "": there is none."""
     longest = ""
@@ -139,12 +147,14 @@ def _continued(case: Case, feature: str) -> dict[str, Any]:
     if not chosen:
         raise NotApplicableError(f"no test text has more than {PROMPT} characters")
     prompts = [text[:PROMPT] for text in chosen]
+    drawn = _generated(case, prompts, temperature=1.0)
+    real = [text[PROMPT:] for text in _evenly(texts, _MOST_TEXTS)]
     return {
         "prompts": prompts,
         "texts": {
             "greedy": _generated(case, prompts, temperature=0.0),
-            "drawn": _generated(case, prompts, temperature=1.0),
-            _REAL: [text[PROMPT:] for text in texts],
+            "drawn": drawn,
+            _REAL: as_long(real, drawn),
         },
     }
 
@@ -162,15 +172,16 @@ def _generated(case: Case, prompts: Sequence[str], *, temperature: float) -> lis
 
 def _answered(case: Case, feature: str) -> dict[str, Any]:
     """Return sources, what became of them, and what should have."""
-    chosen = _evenly(range(len(case.test)), _MOST_ANSWERS)
+    chosen = _evenly(range(len(case.test)), _MOST_TEXTS)
     asked = [case.test[i] for i in chosen]
     source = case.transform["pairs"]["source"]
     outputs = case.answers["outputs"]
+    answers = [outputs[i].decode("utf-8", "replace") for i in chosen]
     return {
         "prompts": list(_texts(asked, source)),
         "texts": {
-            "answers": [outputs[i].decode("utf-8", "replace") for i in chosen],
-            _REAL: list(_texts(asked, feature)),
+            "answers": answers,
+            _REAL: as_long(_texts(asked, feature), answers),
         },
     }
 
@@ -207,15 +218,28 @@ def _evenly(values: Sequence[Any], most: int) -> Sequence[Any]:
     return values[:: max(1, -(-len(values) // most))]
 
 
-def _losses(losses: np.ndarray) -> dict[str, float]:
-    """Return cross-entropy in nats and perplexity, each with its interval."""
+def _losses(losses: np.ndarray) -> dict[str, float | None]:
+    """Return cross-entropy in nats and perplexity, each with its interval.
+
+    A perplexity that no float64 holds is None.
+    """
     mean, width = float(losses.mean()), 0.0
     if len(losses) > 1:
         error = float(losses.std(ddof=1)) / math.sqrt(len(losses))
         width = float(stats.t.ppf((1 + _CONFIDENCE) / 2, len(losses) - 1)) * error
     ends = {"": mean, "_low": mean - width, "_high": mean + width}
     nats = {f"cross_entropy{end}": value for end, value in ends.items()}
-    return nats | {f"perplexity{e}": math.exp(value) for e, value in ends.items()}
+    return nats | {f"perplexity{e}": _exp(value) for e, value in ends.items()}
+
+
+def _exp(nats: float) -> float | None:
+    return math.exp(nats) if nats < math.log(sys.float_info.max) else None
+
+
+def _surprise(loss: Mapping[str, float | None]) -> str:
+    if loss["perplexity"] is None:
+        return f"cross-entropy {loss['cross_entropy']:.4g} nats"
+    return f"perplexity {loss['perplexity']:.4g}"
 
 
 def _said(drawn: Mapping[str, Any], real: Mapping[str, Any]) -> str:

@@ -1,6 +1,6 @@
 """Groups of examples, by what stands in their raw columns."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,7 +20,7 @@ class Groups:
     """Which group each example is in.
 
     Attributes:
-      names: of the groups.
+      names: of the groups, no two alike.
       ids: (examples,) int32, places in `names`; each group has an example.
     """
 
@@ -69,7 +69,7 @@ def by_value(column: pa.Array) -> Groups:
         names.append(MISSING)
     ranks = np.append(np.argsort(order), len(order))  # of the missing: the last
     ids = pc.fill_null(encoded.indices, len(order)).to_numpy()
-    return Groups(tuple(names), ranks[ids].astype(np.int32))
+    return Groups(unique(names), ranks[ids].astype(np.int32))
 
 
 def is_number(column: pa.Array) -> bool:
@@ -84,7 +84,19 @@ def crossed(parts: Sequence[Groups]) -> Groups:
         ", ".join(part.names[place] for part, place in zip(parts, row, strict=True))
         for row in found
     ]
-    return Groups(tuple(names), places.reshape(-1).astype(np.int32))
+    return Groups(unique(names), places.reshape(-1).astype(np.int32))
+
+
+def unique(names: Iterable[str]) -> tuple[str, ...]:
+    """Return names, " (2)" and so on added to those that came before."""
+    found: dict[str, None] = {}
+    for name in names:
+        number, new = 1, name
+        while new in found:
+            number += 1
+            new = f"{name} ({number})"
+        found[new] = None
+    return tuple(found)
 
 
 def _single(values: pa.Array, present: np.ndarray) -> pa.Array:
@@ -101,6 +113,6 @@ def _single(values: pa.Array, present: np.ndarray) -> pa.Array:
 
 def _text(value: bytes | float) -> str:
     if isinstance(value, bytes):
-        return value.decode("utf-8", errors="replace")
+        return value.decode("utf-8", errors="backslashreplace")
     # As stored: in 32 bits, of which more digits say nothing.
     return str(np.float32(value)) if isinstance(value, float) else str(value)

@@ -27,6 +27,7 @@ from components.exams.changes import Requests
 
 FILE_NAME = "scores.npz"
 SCORES = ("energy", "probability")
+FARTHEST = 2.0**62  # of whole numbers
 
 
 def collect(case: Case, section: Mapping[str, Any], folder: Path) -> None:
@@ -118,6 +119,7 @@ def _below(values: np.ndarray, than: np.ndarray) -> np.ndarray:
 
 
 def _scores(case: Case, requests: Requests, values: Arrays) -> Arrays:
+    values = {name: _storable(column) for name, column in values.items()}
     answered = case.candidate.ask(values)["probabilities"]
     logits = np.concatenate([*_logits(case, requests, values)]).astype(np.float64)
     if logits.shape[1] == 1:
@@ -126,6 +128,12 @@ def _scores(case: Case, requests: Requests, values: Arrays) -> Arrays:
         "energy": np.logaddexp.reduce(logits, axis=1),
         "probability": all_classes(answered).max(axis=1),
     }
+
+
+def _storable(column: np.ndarray) -> np.ndarray:
+    """Return a column of `serve_raw` whose whole numbers, float64, fit into 64 bits."""
+    is_whole = column.dtype == np.float64
+    return np.clip(column, -FARTHEST, FARTHEST) if is_whole else column
 
 
 def _logits(case: Case, requests: Requests, values: Arrays) -> Iterator[np.ndarray]:

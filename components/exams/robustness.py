@@ -122,11 +122,11 @@ def _answers(models: Mapping[str, Model], requests: Requests) -> tuple[Arrays, A
 
     Inputs are spoiled once for all models.
     """
-    clean = {n: _classes(model, requests.inputs) for n, model in models.items()}
+    clean = {n: changes.answered(model, requests.inputs) for n, model in models.items()}
     said: dict[str, list[np.ndarray]] = {name: [] for name in models}
     for spoiled in _all_spoiled(requests):
         for name, model in models.items():
-            said[name].append(_classes(model, spoiled))
+            said[name].append(changes.answered(model, spoiled))
     shape = (len(requests.corruptions), STRENGTHS, len(requests.examples))
     return clean, {name: np.reshape(found, shape) for name, found in said.items()}
 
@@ -135,10 +135,6 @@ def _all_spoiled(requests: Requests) -> Iterator[Arrays]:
     for name in requests.corruptions:
         for strength in range(1, STRENGTHS + 1):
             yield requests.corrupted(name, strength)
-
-
-def _classes(model: Model, values: Arrays) -> np.ndarray:
-    return model.ask(values)["classes"].reshape(-1)
 
 
 def _spoiled(requests: Requests, found: Sequence[Flip]) -> Arrays:

@@ -20,9 +20,9 @@ import numpy as np
 from scipy import stats
 
 from components import model_process, publish, server_answers
-from components.exams import Verdict, judged
+from components.exams import Verdict, changes, judged
 from components.exams.case import Arrays, Case
-from recipes.errors import StrataError
+from components.model_process import NotServedError
 
 RECORD, ANSWERS, LOG = "served.json", "answers.npz", "server.log"
 NUM_COMPARED = 32
@@ -31,7 +31,11 @@ _MB = 1e6
 
 
 def collect(case: Case, section: Mapping[str, Any], folder: Path) -> None:
-    """Serve the candidate; write what it answered here and there, and its costs."""
+    """Serve the candidate; write what it answered here and there, and its costs.
+
+    Raises:
+      StrataError: the server could not be tried: see `model_process.started`.
+    """
     examples = case.test[:NUM_COMPARED]
     raw = case.candidate.raw(examples)
     offline = {
@@ -53,7 +57,7 @@ def collect(case: Case, section: Mapping[str, Any], folder: Path) -> None:
                 )
                 answers["serve_raw"] = server_answers.over_grpc(server, raw)
                 record |= server_answers.timed(server, examples, section["requests"])
-        except (StrataError, server_answers.AnswerError) as error:
+        except (NotServedError, server_answers.AnswerError) as error:
             record["error"] = str(error)
     (folder / RECORD).write_text(json.dumps(record), "utf-8")
     _write(folder / ANSWERS, {"offline": offline, "served": answers})
@@ -114,19 +118,12 @@ def _size_bytes(directory: Path) -> int:
 def _write(path: Path, answers: Mapping[str, Mapping[str, Arrays]]) -> None:
     """Store answers as `<where>/<signature>/<output>`, bytes as text."""
     arrays = {
-        f"{where}/{signature}/{name}": _as_text(value)
+        f"{where}/{signature}/{name}": changes.as_text(value)
         for where, by_signature in answers.items()
         for signature, outputs in by_signature.items()
         for name, value in outputs.items()
     }
     np.savez_compressed(path, **arrays)
-
-
-def _as_text(values: np.ndarray) -> np.ndarray:
-    if values.dtype != object:
-        return values
-    texts = [value.decode("utf-8", "replace") for value in values.flat]
-    return np.array(texts, str).reshape(values.shape)
 
 
 def _gaps(path: Path) -> dict[str, float]:
@@ -182,9 +179,10 @@ def _figures(record: Mapping[str, Any], price: float | None) -> dict[str, Any]:
 def percentile_interval(values: Sequence[float], share: float) -> tuple[float, float]:
     """Return two of the values that have the percentile between them, 19 times of 20.
 
-    How many of n values lie below it is binomial, whatever their distribution.
+    How many of n values lie below it is binomial, whatever their distribution. Where
+    they are too few for one that is surely below, the first is 0.
     """
     ordered = np.sort(values)
-    ranks = stats.binom.ppf([0.025, 0.975], len(ordered), share)
-    low, high = np.clip(ranks - [1, 0], 0, len(ordered) - 1).astype(int)
-    return float(ordered[low]), float(ordered[high])
+    below, above = stats.binom.ppf([0.025, 0.975], len(ordered), share).astype(int)
+    low = float(ordered[below - 1]) if below else 0.0
+    return low, float(ordered[min(above, len(ordered) - 1)])

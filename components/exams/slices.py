@@ -21,7 +21,7 @@ import numpy as np
 import pyarrow as pa
 from scipy import stats
 
-from components.exams import NotApplicableError, Verdict, groups, judged
+from components.exams import NotApplicableError, Verdict, changes, groups, judged
 from components.exams.case import Case, is_wrong
 from components.exams.groups import Groups
 from components.input_checks import kind, used_features
@@ -40,7 +40,7 @@ def collect(case: Case, section: Mapping[str, Any], folder: Path) -> None:
         raise NotApplicableError("its answers are no classes")
     examples, answers, labels = groups.asked(case)
     label = case.transform["label"]
-    classes = label["classes"] or ("no", "yes")
+    classes = changes.classes(case.transform)
     inputs = [] if kind(case.transform) == "table" else used_features(case.transform)
     found = _columns(examples, without={label["feature"], *inputs})
     if not found:
@@ -52,7 +52,7 @@ def collect(case: Case, section: Mapping[str, Any], folder: Path) -> None:
         labels=labels.reshape(-1),
         ids=np.stack([each.ids for each in found]),
     )
-    record = {"classes": list(map(str, classes)), "columns": [g.names for g in found]}
+    record = {"classes": classes, "columns": [g.names for g in found]}
     (folder / COLUMNS).write_text(json.dumps(record), "utf-8")
 
 
@@ -246,10 +246,13 @@ def _columns(examples: Sequence[bytes], *, without: Collection[str]) -> list[Gro
 
 def _quartiles(name: str, column: pa.Array) -> Groups:
     """Return numbers cut at their quartiles, each named by its lowest and highest."""
-    values = column.cast(pa.float64()).to_numpy(zero_copy_only=False)  # null: NaN
+    # Whole numbers beyond 2^53 are rounded.
+    numbers = column.cast(pa.float64(), safe=False)
+    values = numbers.to_numpy(zero_copy_only=False)  # null: NaN
     cuts = np.unique(np.nanquantile(values, [0.25, 0.5, 0.75]))
     places = np.where(np.isnan(values), len(cuts) + 1, np.searchsorted(cuts, values))
     present, ids = np.unique(places, return_inverse=True)
+    form = ".0f" if pa.types.is_integer(column.type) else "g"
     names = []
     for place in range(len(present)):
         inside = values[ids == place]
@@ -257,7 +260,6 @@ def _quartiles(name: str, column: pa.Array) -> Groups:
         if np.isnan(low):
             names.append(f"{name}={groups.MISSING}")
         else:
-            names.append(
-                f"{name} {low:g} to {high:g}" if low < high else f"{name}={low:g}"
-            )
-    return Groups(tuple(names), ids.astype(np.int32))
+            ends = f" {low:{form}} to {high:{form}}"
+            names.append(name + (ends if low < high else f"={low:{form}}"))
+    return Groups(groups.unique(names), ids.astype(np.int32))

@@ -3,9 +3,12 @@
 import json
 
 import numpy as np
+import pyarrow as pa
 import pytest
+from pydantic import ValidationError
 
-from components.exams import NotApplicableError, fairness
+from components.exams import NotApplicableError, fairness, groups
+from components.exams.groups import Groups
 from recipes.errors import BadInputError
 from recipes.examine import Fairness
 from tests.components import told_answers
@@ -153,6 +156,25 @@ def test_columns_that_are_no_groups_are_refused(candidate, tmp_path, columns, me
     case = told_answers.case(tmp_path / "data", many, candidate)
     with pytest.raises(BadInputError, match=message):
         fairness.collect(case, section(columns=columns), tmp_path)
+
+
+def test_groups_that_are_called_alike_are_told_apart():
+    texts = [b"\xff", b"\\xff", b"(missing)", None, b"\xff"]
+    found = groups.by_value(pa.array(texts))
+    names = ("(missing)", "\\xff", "\\xff (2)", "(missing) (2)")
+    assert found.names == names
+    assert found.ids.tolist() == [2, 1, 0, 3, 2]
+    one = Groups(("a", "a, b"), np.array([0, 1]))
+    other = Groups(("b, c", "c"), np.array([0, 1]))
+    crossed = groups.crossed([one, other])
+    assert crossed.names == ("a, b, c", "a, b, c (2)")
+    assert groups.unique(["x", "x (2)", "x"]) == ("x", "x (2)", "x (3)")
+
+
+@pytest.mark.parametrize("columns", [[[]], ["sex", ["race"]]])
+def test_fewer_than_two_columns_are_not_crossed(columns):
+    with pytest.raises(ValidationError, match="at least 2 items"):
+        section(columns=columns)
 
 
 def test_a_series_has_no_classes_to_be_fair_with(tmp_path):

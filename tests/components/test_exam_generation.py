@@ -66,6 +66,19 @@ def test_perplexity_has_an_interval(tmp_path):
     assert figures["cross_entropy_low"] == pytest.approx(2 - 12.706, abs=1e-3)
 
 
+def test_a_perplexity_that_no_number_holds_is_none(tmp_path):
+    texts = {"greedy": [], "drawn": [], "real": []}
+    verdict = judged(tmp_path, texts, scores=((800.0,), (800.0,)))
+    assert verdict.figures["cross_entropy"] == 800
+    assert verdict.figures["perplexity"] is None
+    assert verdict.summary.startswith("cross-entropy 800 nats on test")
+
+
+def test_real_texts_are_cut_as_long_as_what_was_written():
+    real = [ALPHABET, "abc"]
+    assert generation.as_long(real, ["1", "12345", "123456789"]) == ["abcde", "abc"]
+
+
 def test_copies_are_refused_greedy_ones_too(tmp_path):
     texts = {"greedy": [ALPHABET], "drawn": ["?" * 60], "real": [ALPHABET]}
     verdict = judged(tmp_path, texts, train=[ALPHABET], memorised_at_most=0.5)
@@ -121,7 +134,7 @@ def written(tmp_path_factory):
     result = test_language_input.transformed(folder, tokens="bytes", length=40)
     model, _ = test_language_input.answers(result)
     export.write(model, result.output, result.section, str(folder / "model"))
-    for split, texts in {"train": [ALPHABET], "test": [ALPHABET, "short"]}.items():
+    for split, texts in {"train": [ALPHABET], "test": [20 * ALPHABET, "short"]}.items():
         (folder / f"Split-{split}").mkdir()
         rows = [example(text=text) for text in texts]
         write(folder / f"Split-{split}/part.gz", rows)
@@ -139,7 +152,8 @@ def test_samples_are_the_same_each_time_and_kept(written):
     folder, (one, two) = written
     assert one == two
     assert one["prompts"] == [ALPHABET[: generation.PROMPT]]
-    assert one["texts"]["real"] == [ALPHABET[generation.PROMPT :]]
+    (drawn,), (real,) = one["texts"]["drawn"], one["texts"]["real"]
+    assert real == (20 * ALPHABET)[generation.PROMPT :][: len(drawn)]
     assert len(one["texts"]["greedy"][0]) > generation.MEMORISED
     assert one["texts"]["drawn"] != one["texts"]["greedy"]
     verdict = generation.judge(folder, Generation().model_dump(mode="json"))

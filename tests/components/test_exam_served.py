@@ -2,6 +2,7 @@
 
 import json
 import signal
+import socket
 import subprocess
 import sys
 
@@ -12,9 +13,10 @@ import pytest
 from scipy import stats
 
 import models
-from components import export, inputs
+from components import export, inputs, model_process
 from components.exams import served
 from components.exams.case import Case, Model
+from recipes.errors import StrataError
 from recipes.examine import Served
 from tests.components.records import example, write
 
@@ -64,6 +66,12 @@ def test_the_interval_of_a_percentile_holds_it_19_times_of_20(count):
     below = stats.binom(count, 0.95)
     upper = 1.0 if high == count - 1 else below.cdf(high)
     assert upper - below.cdf(low) >= 0.95 - 1e-9
+
+
+def test_of_one_value_none_is_surely_below_the_percentile():
+    assert served.percentile_interval([7.0], 0.95) == (0.0, 7.0)
+    # The smaller of two is above it once in 400 times.
+    assert served.percentile_interval([7.0, 9.0], 0.95) == (7.0, 9.0)
 
 
 def test_figures_by_hand(tmp_path):
@@ -157,6 +165,39 @@ def test_what_no_fresh_process_can_load_is_refused(case, tmp_path):
     verdict = sat(case, tmp_path / "exam")
     assert verdict.status == "refused"
     assert verdict.refusals[0].startswith("the server does not serve it: ")
+    assert not psutil.Process().children()
+
+
+@pytest.mark.slow
+def test_ports_that_were_taken_meanwhile_are_chosen_anew(case, tmp_path, monkeypatch):
+    base_path = served._published(case, tmp_path)
+    fresh = model_process.free_ports(2)
+    with socket.create_server((model_process.HOST, 0)) as other:
+        chosen = iter([[other.getsockname()[1], fresh[1]], fresh])
+        monkeypatch.setattr(model_process, "free_ports", lambda count: next(chosen))
+        with model_process.started("m", base_path, tmp_path / "log") as server:
+            assert (server.rest_port, server.port) == tuple(fresh)
+    assert not psutil.Process().children()
+
+
+@pytest.mark.slow
+def test_a_server_without_a_port_twice_is_no_verdict(case, tmp_path, monkeypatch):
+    with socket.create_server((model_process.HOST, 0)) as other:
+        ports = [other.getsockname()[1], *model_process.free_ports(1)]
+        monkeypatch.setattr(model_process, "free_ports", lambda count: ports)
+        with pytest.raises(StrataError, match="Address already in use"):
+            sat(case, tmp_path / "exam")
+
+
+def test_a_server_that_takes_too_long_is_no_verdict(tmp_path, monkeypatch):
+    monkeypatch.setattr(model_process, "_READY_SECONDS", 0.0)
+    log = tmp_path / "log"
+    with (
+        pytest.raises(StrataError, match="Not ready after 0 seconds") as error,
+        model_process.started("m", tmp_path, log),
+    ):
+        pass
+    assert not isinstance(error.value, model_process.NotServedError)
     assert not psutil.Process().children()
 
 

@@ -158,6 +158,19 @@ def test_missing_numbers_are_a_slice_of_their_own(candidate, tmp_path):
     ]
 
 
+def test_whole_numbers_that_no_float_holds_are_cut(candidate, tmp_path):
+    first = 2**53
+    rows = [example(answer=0.1, y=0, id=first + 1000 * i) for i in range(120)]
+    slices.collect(
+        told_answers.case(tmp_path / "data", rows, candidate), SECTION, tmp_path
+    )
+    record = json.loads((tmp_path / slices.COLUMNS).read_text())
+    assert record["columns"][1] == [
+        f"id {first + 1000 * low} to {first + 1000 * (low + 29)}"
+        for low in (0, 30, 60, 90)
+    ]
+
+
 def test_without_columns_the_classes_are_slices(tmp_path):
     candidate = told_answers.model(tmp_path / "model", num_classes=3)
     transform = transform_section(

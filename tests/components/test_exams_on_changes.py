@@ -157,6 +157,23 @@ def test_an_attack_on_who_saw_such_pictures_before_is_no_worse(pictures, tmp_pat
     )
 
 
+def test_the_live_model_is_attacked_through_its_own_scaling(pictures, images, tmp_path):
+    """Its pixels go from -1 to 1; for what is above, its gradient is 0."""
+    asked = keras.Input((2, 3, 1))
+    flat = keras.layers.Flatten()(asked)
+    dark = keras.layers.Dense(1, "relu", name="dark")(flat)  # 1 less the mean
+    model = keras.Model(asked, keras.layers.Dense(3, name="logits")(dark))
+    model.get_layer("dark").set_weights([np.full((6, 1), -1 / 6), np.ones(1)])
+    weights = [np.array([[1.0, 0, 0]]), np.array([0, 1, -1e3])]
+    model.get_layer("logits").set_weights(weights)
+    image = images.section["image"] | {"normalize": "signed"}
+    transform = images.section | {"image": image}
+    export.write(model, images.output, transform, str(tmp_path / "live"))
+    both = replace(pictures, live=Model(tmp_path / "live"))
+    verdict = sat(attack, both, Attack(epsilon=9 / 255), tmp_path)
+    assert verdict.figures["live"]["accuracy"] == pytest.approx(4 / 6)
+
+
 def test_a_table_is_not_attacked(rides, tmp_path):
     with pytest.raises(NotApplicableError, match="does not read pictures"):
         sat(attack, rides, Attack(), tmp_path)
@@ -215,6 +232,24 @@ def test_only_columns_that_may_be_empty_are_emptied(rides):
     assert not np.isnan(emptied["speed"]).any()
 
 
+def test_a_column_that_only_an_asked_row_lacks_may_be_empty(rides, tmp_path):
+    cells = {"miles": 1.0, "speed": 1.0, "town": "b", "day": 1, "tip": 0.0, "fare": 9.0}
+    rows = [example(age=2**63 - 1, **cells), example(**cells)]
+    artifacts.examples(tmp_path, train=rows[:1], test=rows)
+    of = replace(rides, examples=tmp_path)
+    assert changes.requests(of, 100).emptied == {"age"}
+    verdict = sat(out_of_distribution, of, OutOfDistribution(), tmp_path)
+    assert verdict.figures["num_examples"] == 2
+
+
+def test_whole_numbers_are_asked_no_farther_than_64_bits_go():
+    far = np.array([np.nan, 3, 2.0**63, -(2.0**70)])
+    stored = out_of_distribution._storable(far)
+    np.testing.assert_array_equal(stored, [np.nan, 3, 2.0**62, -(2.0**62)])
+    fractions = far.astype(np.float32)
+    np.testing.assert_array_equal(out_of_distribution._storable(fractions), fractions)
+
+
 def behave(of, folder, **tests):
     return sat(behaviour, of, Behaviour.model_validate_json(json.dumps(tests)), folder)
 
@@ -243,6 +278,12 @@ def test_more_miles_make_yes_more_probable_and_no_less(rides, tmp_path, label, f
     (found,) = verdict.figures["tests"]
     assert (found["count"], found["failed"]) == (5, failed)  # one row has no miles
     assert verdict.status == ("refused" if failed else "passed")
+
+
+def test_half_a_whole_number_is_not_added(rides, tmp_path):
+    test = {"column": "age", "by": 0.5, "label": "yes", "holds_at_least": 0.95}
+    with pytest.raises(BadInputError, match=r"of age: expected `by` .* Received: 0\.5"):
+        behave(rides, tmp_path, direction=[test])
 
 
 def test_cases_are_answered_as_they_are_written(rides, tmp_path):

@@ -1,6 +1,7 @@
 """Energy: known answers, counters as Linux shows them, and the exam's bounds."""
 
 import json
+import threading
 import time
 
 import pytest
@@ -15,12 +16,20 @@ RANGE = 1000_000_000  # of a counter, in microjoules
 
 @pytest.fixture
 def powercap(tmp_path):
-    """Two packages, a part of one, and one that may not be read."""
-    for name in ("intel-rapl:0", "intel-rapl:0:0", "intel-rapl:1"):
+    """Two packages, a part of one, what holds all, and one that may not be read."""
+    zones = {
+        "intel-rapl:0": "package-0",
+        "intel-rapl:0:0": "core",
+        "intel-rapl:1": "package-1",
+        "intel-rapl:3": "psys",
+    }
+    for name, zone in zones.items():
         (tmp_path / name).mkdir()
+        (tmp_path / name / "name").write_text(f"{zone}\n")
         (tmp_path / name / "max_energy_range_uj").write_text(f"{RANGE}\n")
         count(tmp_path, name, 0)
     (tmp_path / "intel-rapl:2").mkdir()
+    (tmp_path / "intel-rapl:2/name").write_text("package-2\n")
     return tmp_path
 
 
@@ -54,11 +63,12 @@ def test_without_counters_no_joules_are_given(tmp_path):
     assert power.Meter(tmp_path / "absent").cost()["cpu_joules"] is None
 
 
-def test_packages_are_added_up_and_their_parts_are_not(powercap):
+def test_packages_are_added_up_and_neither_their_parts_nor_what_holds_them(powercap):
     meter = power.Meter(powercap)
     count(powercap, "intel-rapl:0", 3)
     count(powercap, "intel-rapl:0:0", 2)
     count(powercap, "intel-rapl:1", 4)
+    count(powercap, "intel-rapl:3", 9)
     meter.sample()
     assert meter._package_joules == 7
 
@@ -69,6 +79,24 @@ def test_a_counter_may_come_round(powercap):
     count(powercap, "intel-rapl:0", 2)
     meter.sample()
     assert meter._package_joules == 3
+
+
+def test_who_samples_waits_for_who_does_so_already(powercap):
+    meter = power.Meter(powercap)
+    count(powercap, "intel-rapl:0", 3)
+    second = threading.Thread(target=meter.sample)
+    with meter._lock:
+        second.start()
+        second.join(0.05)  # ends at once, if it does not wait
+        assert meter._package_joules == 0
+    second.join()
+    assert meter._package_joules == 3
+
+
+def test_a_counter_that_failed_once_counted_nothing():
+    assert power.counted(2.0, 5.0) == 3.0
+    assert power.counted(None, 5.0) is None
+    assert power.counted(2.0, None) is None
 
 
 def test_a_process_is_given_its_share_of_the_packages(powercap):

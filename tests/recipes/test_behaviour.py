@@ -91,6 +91,12 @@ def test_a_change_is_one_change(test, said):
         parsed(invariance=[{"changes_at_most": 0} | test])
 
 
+def test_a_number_must_move():
+    test = {"column": "miles", "by": 0, "label": "yes", "holds_at_least": 1}
+    with pytest.raises(ValidationError, match="`by` must change the number"):
+        parsed(direction=[test])
+
+
 def test_no_test_is_refused():
     with pytest.raises(ValidationError, match="Expected tests under"):
         parsed()
