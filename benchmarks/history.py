@@ -2,8 +2,9 @@
 
     python benchmarks/history.py [--runs 500] [--rounds 5]
 
-Fills a workspace with runs of fourteen steps, with fingerprints and figures of the
-sizes that real runs leave, one version each. Writes `results/history.csv`.
+Fills a workspace with runs of fifteen steps, with fingerprints and figures of the
+sizes that real runs leave; a run has a version, or was refused and diagnosed. Writes
+`results/history.csv`.
 """
 
 import argparse
@@ -37,9 +38,13 @@ SIZES = {
     "label_audit": (4900, 10500),
     "train": (7700, 6000),
     "evaluate": (3300, 4000),
+    "examine": (6000, 20000),
     "judge": (3000, 20000),
     "push": (1400, 100),
 }
+
+
+_REFUSED = 5  # of every ten runs
 
 
 @dataclass(frozen=True)
@@ -61,7 +66,7 @@ class Measurement:
 def main() -> None:
     """Fill, measure, write, print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--runs", type=int, default=500)
+    parser.add_argument("--runs", type=int, default=500, help="at least 5")
     parser.add_argument("--rounds", type=int, default=5)
     parsed = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="history-") as scratch:
@@ -73,17 +78,20 @@ def main() -> None:
 
 
 def fill(root: Path, num_runs: int) -> None:
-    """Record runs in a workspace; every tenth is refused."""
+    """Record runs in a workspace; every tenth is refused, for a known cause."""
     sys.path.insert(0, str(measuring.HERE.parent))
     from pipeline.history import History
 
     history = History(root / "history.db")
     rng = random.Random(0)
-    recipe = json.dumps({"name": NAME, "train": {"notes": "x" * 3000}})
+    sections = {"transform": {}, "train": {"notes": "x" * 3000}, "push": {}}
+    recipe = json.dumps({"name": NAME, **sections})
     for number in range(1, num_runs + 1):
         run_id = history.begin_run(NAME, recipe, now=1e9 + 600 * number)
-        is_refused = number % 10 == 5
+        is_refused = number % 10 == _REFUSED
         _record(history, root, run_id, is_refused=is_refused, rng=rng)
+        if is_refused:
+            _diagnosis(root / "runs" / str(run_id), rng)
         history.end_run(
             run_id, "refused" if is_refused else "done", now=1e9 + 600 * number + 60
         )
@@ -94,6 +102,10 @@ def _record(history, root, run_id, *, is_refused, rng) -> None:
     from pipeline.history import StepRecord
 
     keys = {step: f"{rng.getrandbits(256):064x}" for step in SIZES}
+    with history.connection() as db:
+        code = json.dumps({"commit": "0" * 40, "changed": []})
+        values = (run_id, code, str(root / f"{NAME}.yaml"), "[]", json.dumps(keys))
+        db.execute("INSERT INTO provenance VALUES (?, ?, ?, ?, ?)", values)
     model = root / "artifacts" / NAME / "train" / "model" / str(run_id)
     before = None
     for step, (parts_bytes, figures_bytes) in SIZES.items():
@@ -103,7 +115,7 @@ def _record(history, root, run_id, *, is_refused, rng) -> None:
         if before:
             parts[f"after {before}"] = keys[before]
         figures = _figures(figures_bytes, rng)
-        if step == "judge":
+        if step in ("examine", "judge"):
             figures = _verdict(figures, is_refused)
         if step == "push":
             path = root / "models" / NAME / str(run_id)
@@ -149,6 +161,24 @@ def _verdict(figures: dict[str, object], is_refused: bool) -> dict[str, object]:
     }
 
 
+def _diagnosis(folder: Path, rng: random.Random) -> None:
+    """Keep a cause and five flipped digits, as the end of a run leaves them."""
+    flip = {"label": "0", "candidate": "1", "probability": 0.9}
+    images = ([[rng.randrange(256) for _ in range(8)] for _ in range(8)],) * 5
+    cause = {"cause": "labels", "strength": 0.5, "text": "x" * 150, "figures": {}}
+    found = {
+        "findings": [cause],
+        "flips": {
+            "count": 40,
+            "asked": 175,
+            "examples": [{**flip, "image": image} for image in images],
+        },
+        "reference": 1,
+    }
+    folder.mkdir(parents=True)
+    (folder / "diagnosis.json").write_text(json.dumps(found))
+
+
 def _version(path: Path, model: str) -> None:
     extra = path / "assets.extra"
     extra.mkdir(parents=True)
@@ -160,7 +190,7 @@ def _version(path: Path, model: str) -> None:
 def measure(root: Path, num_runs: int, rounds: int) -> list[Measurement]:
     """Time every command in turn, `rounds` times, after one that warms the disk."""
     commands = {
-        "why": ["why", NAME],
+        "why": ["why", str(num_runs - (num_runs - _REFUSED) % 10)],
         "runs": ["runs", NAME],
         "show": ["show", "1"],
         "lineage": ["lineage", f"{NAME}@1"],

@@ -12,7 +12,6 @@ none is renamed or left out.
 """
 
 import html
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -20,7 +19,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from components import report
+from components import report, strict_json
 from components.report import elements
 from components.report.line import metric_names
 from components.report.record import Facts, Record, bounds, in_words, number
@@ -72,7 +71,7 @@ def write(
             for name, section in found.items()
         },
     }
-    text = json.dumps(card, indent=2, ensure_ascii=False) + "\n"
+    text = strict_json.dumps(card, indent=2, ensure_ascii=False) + "\n"
     elements.write(folder / JSON_NAME, text)
     elements.write(folder / HTML_NAME, _page(record, found))
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from components import versions
-from pipeline import engines
+from pipeline import engines, provenance
 from pipeline.history import History
 from pipeline.workspace import Workspace, open_workspace
 from recipes.errors import BadInputError, MissingError
@@ -58,9 +58,14 @@ def pushed_to(name: str, workspace: Workspace) -> Path:
       BadInputError: it holds none.
     """
     base_path = workspace.models(name)
-    pushes = History(workspace.history).done_steps(name, "push")
+    history = History(workspace.history)
+    pushes = history.done_steps(name, "push")
+    by_a_person = [one.run_id for one in history.overrides() if one.pipeline == name]
+    run = history.run(by_a_person[-1]) if by_a_person else None
     if pushes:
         base_path = Path(pushes[0].parts["base_path"])
+    elif run:
+        base_path = provenance.base_path(history, run, workspace)
     if not versions.versions(base_path):
         raise BadInputError(
             f"No version of {name!r} in {base_path}. First: ./strata run {name}"

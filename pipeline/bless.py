@@ -5,12 +5,14 @@ import os
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import TextIO
 
-from pipeline import plan, provenance, runs
-from pipeline.display import stderr_to
+from components import versions
+from pipeline import pages, plan, provenance, runs
+from pipeline.display import Lines, stderr_to
 from pipeline.history import History, Override, RunRecord, StepRecord
 from pipeline.run import lock
 from pipeline.workspace import Workspace, open_workspace
@@ -37,9 +39,11 @@ def main(
     workspace = open_workspace()
     history = History(workspace.history)
     run = runs.find(history, text, workspace)
+    shown = Lines(stream)
     with lock(workspace, run.pipeline):
         override = _bless(run, said, history, workspace)
-    stream.write(f" {runs.override_in_words(override)}\n")
+        shown.line(f" {runs.override_in_words(override)}")
+        pages.write_report(history, run.id, workspace, shown.line)
     return 0
 
 
@@ -49,8 +53,13 @@ def _bless(
     steps = runs.standing(history, run)
     refusals = _refusals(run, steps)
     model, examples = _artifacts(run, steps)
-    base_path = _base_path(run, history, workspace)
-    _check_live(run, steps, model, plan.live(history, run.pipeline, base_path))
+    base_path = provenance.base_path(history, run, workspace)
+    live = plan.live(history, run.pipeline, base_path)
+    cut_off = _cut_off(history, model, live)
+    if live and cut_off:
+        history.end_override(cut_off.run_id, live.version)
+        return replace(cut_off, version=live.version)
+    _check_live(run, steps, model, live)
     override = Override(
         run_id=run.id,
         pipeline=run.pipeline,
@@ -65,6 +74,15 @@ def _bless(
     version = _push(model, examples, base_path, workspace.run(run.id) / "logs")
     history.end_override(run.id, version)
     return history.overrides(model=model)[-1]
+
+
+def _cut_off(history: History, model: str, live: plan.Live | None) -> Override | None:
+    """Return the override that made a candidate live and was cut off behind it."""
+    overrides = history.overrides(model=model)
+    is_live = live is not None and versions.origin_of(live.path) == model
+    if is_live and overrides and overrides[-1].version is None:
+        return overrides[-1]
+    return None
 
 
 def _refusals(run: RunRecord, steps: dict[str, StepRecord]) -> tuple[str, ...]:
@@ -104,23 +122,6 @@ def _artifacts(run: RunRecord, steps: dict[str, StepRecord]) -> tuple[str, str]:
                 f"{run.pipeline} again."
             )
     return model, examples
-
-
-def _base_path(run: RunRecord, history: History, workspace: Workspace) -> Path:
-    """Return where the run would have pushed to.
-
-    Raises:
-      BadInputError: that depends on where its recipe lay, which was not recorded.
-    """
-    stated = run.recipe["push"]["base_path"]
-    if not stated:
-        return workspace.models(run.pipeline)
-    origin = provenance.of_run(history, run.id)
-    if origin is None:
-        raise BadInputError(
-            f"Run {run.id} is too old to bless: where {stated} lies was not recorded."
-        )
-    return (Path(origin.recipe_path).parent / stated).resolve()
 
 
 def _check_live(

@@ -34,13 +34,18 @@ def of_run(history: History, run: RunRecord, workspace: Workspace) -> Diagnosis:
         evidence = gather(history, run)
         live = reference_of(history, run)
         other = gather(history, live) if live else None
-        found = aside(_look, evidence, other, log=path.parent / "logs" / "diagnose.log")
+        found = aside(_look, evidence, other, log=log_of(run, workspace))
         found["reference"] = live.id if live else None
         draft = path.with_suffix(f".{os.getpid()}")
         draft.write_text(json.dumps(found), "utf-8")
         os.replace(draft, path)
     read: Diagnosis = json.loads(path.read_text("utf-8"))
     return read
+
+
+def log_of(run: RunRecord, workspace: Workspace) -> Path:
+    """Return where a diagnosis writes what goes wrong."""
+    return workspace.run(run.id) / "logs" / "diagnose.log"
 
 
 def gather(history: History, run: RunRecord) -> dict[str, Any]:

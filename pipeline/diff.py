@@ -1,12 +1,12 @@
 """Say what differs between two runs: recipe, data, schema, code, metrics, verdicts."""
 
 import difflib
-import json
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, TextIO
 
+from components import strict_json
 from pipeline import lineage, provenance, runs
 from pipeline.history import History, RunRecord, StepRecord
 from pipeline.workspace import Workspace, open_workspace
@@ -37,7 +37,7 @@ def main(
     history = History(workspace.history)
     a, b = (_side(history, text, workspace) for text in (first, second))
     facts = _compared(a, b)
-    shown = json.dumps(facts, indent=2) if as_json else "\n".join(_lines(facts))
+    shown = strict_json.dumps(facts, indent=2) if as_json else "\n".join(_lines(facts))
     stream.write(shown + "\n")
     return 0
 
@@ -106,6 +106,7 @@ def _data(a: Mapping[str, Any], b: Mapping[str, Any]) -> dict[str, Any]:
         files = _differing(before, after)
     return {
         "digest": [a["digest"], b["digest"]],
+        "source": [a["source"], b["source"]],
         "files": files,
         "rows": _differing(a["rows"], b["rows"]),
     }
@@ -188,10 +189,11 @@ def _pairs(title: str, pairs: list[Pair]) -> Iterator[str]:
 
 
 def _data_lines(data: Mapping[str, Any]) -> Iterator[str]:
-    before, after = data["digest"]
-    if before == after:
-        known = f"same, sha256 {before[:12]}" if before else "same source, no files"
-        yield f"data      {known}"
+    (before, after), sources = data["digest"], data["source"]
+    if not (before and after):
+        yield f"data      {_without_files(before or after, sources)}"
+    elif before == after:
+        yield f"data      same, sha256 {before[:12]}"
     elif data["files"] is None:
         yield "data      differs; which files were not recorded"
     else:
@@ -199,6 +201,14 @@ def _data_lines(data: Mapping[str, Any]) -> Iterator[str]:
         yield from _some([_file_line(pair) for pair in data["files"]])
     for pair in data["rows"]:
         yield f" rows of {pair['name']}: {pair['a']} -> {pair['b']}"
+
+
+def _without_files(digest: str | None, sources: list[str | None]) -> str:
+    if None in sources:
+        return "not recorded"
+    if digest or sources[0] != sources[1]:
+        return f"differ: {sources[0]} -> {sources[1]}"
+    return "same source, no files"
 
 
 def _file_line(pair: Pair) -> str:

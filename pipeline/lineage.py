@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TextIO
 
-from components import versions
+from components import strict_json, versions
 from pipeline import provenance, runs
 from pipeline.history import History, StepRecord
 from pipeline.show import verdict_lines
@@ -28,7 +28,7 @@ def main(text: str, *, as_json: bool = False, stream: TextIO = sys.stdout) -> in
     history = History(workspace.history)
     version = runs.find_version(history, text, workspace)
     facts = of_version(history, version, workspace)
-    shown = json.dumps(facts, indent=2) if as_json else "\n".join(_lines(facts))
+    shown = strict_json.dumps(facts, indent=2) if as_json else "\n".join(_lines(facts))
     stream.write(shown + "\n")
     return 0
 

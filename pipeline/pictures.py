@@ -1,6 +1,7 @@
 """Draw small grey images in a terminal."""
 
 from collections.abc import Sequence
+from itertools import zip_longest
 
 Image = Sequence[Sequence[float]]  # (H, W), 0 to 255
 _SHADES = " .:-=+*#%@"
@@ -14,11 +15,11 @@ def draw(image: Image) -> list[str]:
 
 
 def beside(pictures: Sequence[Sequence[str]], *, gap: str = "  ") -> list[str]:
-    """Put texts of equal height side by side; each is as wide as its widest line."""
+    """Put texts side by side; each is as wide as its widest line."""
     widths = [max(map(len, lines)) for lines in pictures]
     return [
         gap.join(
             part.ljust(width) for part, width in zip(parts, widths, strict=True)
         ).rstrip()
-        for parts in zip(*pictures, strict=True)
+        for parts in zip_longest(*pictures, fillvalue="")
     ]

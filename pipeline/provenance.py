@@ -17,12 +17,16 @@ from typing import TYPE_CHECKING, Any
 from components.sources import archives, remote
 from components.sources.files import File
 from components.sources.locate import Located
-from pipeline.history import History
+from pipeline.history import History, RunRecord
+from pipeline.workspace import Workspace
+from recipes.errors import BadInputError
 
 if TYPE_CHECKING:  # what reads the history is to start without the recipes' schema
     from pipeline.plan import StepPlan
 
 REPOSITORY = Path(__file__).parent.parent
+# What decides on a run, `git add`ed or not.
+_CODE = ("components", "models", "pipeline", "recipes", "serving")
 _LARGE_BYTES = 1 << 20  # a smaller file is read again rather than remembered
 
 
@@ -91,6 +95,23 @@ def of_run(history: History, run_id: int) -> Provenance | None:
     return Provenance(json.loads(code), path, json.loads(overrides), json.loads(keys))
 
 
+def base_path(history: History, run: RunRecord, workspace: Workspace) -> Path:
+    """Return where the versions of a run's model lie.
+
+    Raises:
+      BadInputError: that depends on where its recipe lay, which was not recorded.
+    """
+    stated = run.recipe["push"]["base_path"]
+    if not stated:
+        return workspace.models(run.pipeline)
+    origin = of_run(history, run.id)
+    if origin is None:
+        raise BadInputError(
+            f"Run {run.id} is too old: where {stated} lies was not recorded."
+        )
+    return (Path(origin.recipe_path).parent / stated).resolve()
+
+
 def data_files(history: History, digest: str) -> list[dict[str, Any]] | None:
     """Return the files whose content had a digest; None if they were not recorded.
 
@@ -114,11 +135,16 @@ def code_of(repository: Path) -> dict[str, Any]:
             ("status", "--porcelain", "--untracked-files=no"),
         )
     )
+    # A recipe in the user's own folder is not the code's; one among ours is.
+    untracked = _git(
+        repository, "ls-files", "--others", "--exclude-standard", "--", *_CODE
+    )
     # Unpacked inside another repository, whose commit says nothing about this code.
     if not commit or Path(top).resolve() != repository.resolve():
         project = tomllib.loads((repository / "pyproject.toml").read_text("utf-8"))
         return {"version": project["project"]["version"]}
-    return {"commit": commit, "changed": [line[3:] for line in changed.splitlines()]}
+    names = [line[3:] for line in changed.splitlines()]
+    return {"commit": commit, "changed": names + untracked.splitlines()}
 
 
 def code_in_words(code: Mapping[str, Any]) -> str:

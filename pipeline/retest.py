@@ -13,7 +13,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TextIO
 
-from pipeline import diagnose, faults, plan, runs
+from components import frozen
+from pipeline import diagnose, faults, plan, provenance, runs
 from pipeline import run as runner
 from pipeline.display import Lines
 from pipeline.history import History, RunRecord
@@ -50,7 +51,8 @@ def main(
     steps = runs.standing(History(scratch.history), tried)
     reached = steps["evaluate"].figures["summary"] if "evaluate" in steps else ""
     seconds = (tried.ended or tried.started) - tried.started
-    text = f"with {change}: {word}, {reached} ({seconds:.0f} s)"
+    came_to = ", ".join(part for part in (word, reached) if part)
+    text = f"with {change}: {came_to} ({seconds:.0f} s)"
     result = {"change": change, "passed": word == "passed", "text": text}
     (workspace.run(run.id) / "retest.json").write_text(json.dumps(result), "utf-8")
     shown.line(f" re-tested   {text}")
@@ -73,7 +75,7 @@ def _prepared(
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     sections = dict(run.recipe)
-    section = _SECTIONS.get(findings[0]["cause"], "data")
+    section = _section(findings[0]["cause"], run, reference)
     of = reference if section == "data" else run
     change = f"the data of run {reference.id}"
     if section == "":
@@ -88,16 +90,34 @@ def _prepared(
     sections["push"] = {}
     recipe = folder / f"{run.pipeline}.yaml"
     recipe.write_text(json.dumps(sections, indent=1), "utf-8")
-    _link_live(history, run, workspace, Workspace(folder))
+    _furnish(history, run, workspace, recipe)
     return change, recipe, folder
 
 
-def _link_live(
-    history: History, run: RunRecord, workspace: Workspace, scratch: Workspace
+def _section(cause: str, run: RunRecord, reference: RunRecord) -> str:
+    """Return what is put back: the data too where the section has not changed."""
+    section = _SECTIONS.get(cause, "data")
+    is_same = section and run.recipe.get(section) == reference.recipe.get(section)
+    return "data" if is_same else section
+
+
+def _furnish(
+    history: History, run: RunRecord, workspace: Workspace, recipe: Path
 ) -> None:
-    live = plan.live(history, run.pipeline, workspace.models(run.pipeline))
+    """Give the changed recipe what the run had: schema, kept examples, live version."""
+    scratch, name = Workspace(recipe.parent), run.pipeline
+    origin = provenance.of_run(history, run.id)
+    schema = frozen.path_of(Path(origin.recipe_path), name) if origin else None
+    if schema and schema.is_file():
+        copied = frozen.path_of(recipe, name)
+        copied.parent.mkdir()
+        shutil.copyfile(schema, copied)
+    kept = workspace.exam_sets(name)
+    if kept.is_dir():
+        shutil.copytree(kept, scratch.exam_sets(name))
+    live = plan.live(history, name, provenance.base_path(history, run, workspace))
     if live:
-        link = scratch.models(run.pipeline) / str(live.version)
+        link = scratch.models(name) / str(live.version)
         link.parent.mkdir(parents=True)
         link.symlink_to(live.path)
 
@@ -106,4 +126,4 @@ def _difference(section: str, old: Mapping[str, Any], new: Mapping[str, Any]) ->
     """Return what is put back, as the command line would be told it."""
     names = [name for name in new if new[name] != old.get(name)]
     parts = [f"{section}.{name}={json.dumps(new[name])}" for name in names]
-    return " ".join(parts) or f"the same {section}"
+    return " ".join(parts)

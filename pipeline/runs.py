@@ -4,7 +4,7 @@ import json
 import sys
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -118,9 +118,7 @@ def find_version(history: History, text: str, workspace: Workspace) -> Version:
         raise BadInputError(
             f"{path} came from elsewhere: this history has no run that trained it."
         )
-    override = next(
-        (o for o in history.overrides(model=model) if o.version == version), None
-    )
+    override = _override_of(history, model, version, is_pushed=push is not None)
     origin = push or override or trained
     run = history.run(origin.run_id)
     if run is None:
@@ -146,6 +144,20 @@ def _model_of(
         if (override.pipeline, override.version) == (name, version)
     )
     return next(overridden, None)
+
+
+def _override_of(
+    history: History, model: str, version: int, *, is_pushed: bool
+) -> Override | None:
+    """Return how a person pushed a version.
+
+    A version that no run pushed came of an override, also of one that was cut off
+    before it was told the version.
+    """
+    by_version = {one.version: one for one in history.overrides(model=model)}
+    cut_off = None if is_pushed else by_version.get(None)
+    found = by_version.get(version, cut_off)
+    return replace(found, version=version) if found else None
 
 
 def standing(history: History, run: RunRecord) -> dict[str, StepRecord]:

@@ -1,12 +1,12 @@
 """Tell all that is recorded about a run."""
 
-import json
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TextIO
 
+from components import strict_json
 from pipeline import provenance, runs
 from pipeline.history import History, Override, RunRecord, StepRecord
 from pipeline.workspace import Workspace, open_workspace
@@ -26,7 +26,7 @@ def main(
     workspace = open_workspace()
     history = History(workspace.history)
     facts = of_run(history, runs.find(history, text, workspace), workspace)
-    shown = json.dumps(facts, indent=2) if as_json else "\n".join(_lines(facts))
+    shown = strict_json.dumps(facts, indent=2) if as_json else "\n".join(_lines(facts))
     stream.write(shown + "\n")
     return 0
 
@@ -73,15 +73,16 @@ def _pushed(
     """Return the version that holds a run's candidate, and how it was pushed."""
     trained = steps.get("train")
     model = trained.outputs.get("model") if trained else None
-    overrides = history.overrides(model=model) if model else []
-    override = next((o for o in reversed(overrides) if o.version), run.override)
+    found = history.overrides(model=model) if model else [run.override]
+    overrides = {one.version: one for one in found if one and one.version}
     push = steps.get("push")
     if push and not push.error:
         version, path = push.figures.get("version"), push.figures.get("path")
-    elif override and override.version:
-        version, path = override.version, None
+    elif overrides:
+        version, path = list(overrides)[-1], None
     else:
         return None
+    override = overrides.get(version) if version else None
     return {
         "version": version,
         "path": path,

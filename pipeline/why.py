@@ -54,7 +54,13 @@ def _lines(history: History, run: RunRecord, workspace: Workspace) -> Iterator[s
             yield " cause       not looked for: what the run left is gone"
             return
         yield " looking for the cause; what is found is kept"
-    found = diagnose.of_run(history, run, workspace)
+    try:
+        found = diagnose.of_run(history, run, workspace)
+    except Exception as error:  # noqa: BLE001 (the verdict stands without a cause)
+        said = " ".join(f"{type(error).__name__}: {error}".split())
+        log = diagnose.log_of(run, workspace)
+        yield f" cause       not found, the diagnosis failed: {said}; log: {log}"
+        return
     yield from _flips(found["flips"])
     yield from _causes(found)
     tried = workspace.run(run.id) / "retest.json"

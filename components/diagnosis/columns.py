@@ -14,13 +14,19 @@ _NUM_BINS = 10
 def divergence(one: Column, other: Column) -> float:
     """Return the Jensen-Shannon divergence of two columns beyond chance, in bits.
 
-    Numbers lie in bins between the deciles of both, and missing ones in one more.
+    Numbers lie in bins between the deciles of both, and missing ones in one more. Of
+    texts the most frequent of both are compared, and the others as one: samples of rare
+    values have few in common.
     """
     if one.dtype == object or other.dtype == object:
         values, places = np.unique(
             np.concatenate([one, other]).astype(str), return_inverse=True
         )
-        num_bins = len(values)
+        order = np.argsort(-np.bincount(places), kind="stable")
+        ranks = np.empty(len(values), np.int64)
+        ranks[order] = np.arange(len(values))
+        places = np.minimum(ranks, distances.MAX_VALUES)[places]
+        num_bins = distances.MAX_VALUES + 1
     else:
         present = np.concatenate([one, other])
         present = present[~np.isnan(present)]

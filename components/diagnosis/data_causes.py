@@ -38,8 +38,10 @@ def look(run: Evidence, reference: Evidence | None) -> Iterator[Finding]:
     inputs.append(moved(ours, other, before if theirs else "`test`", without=explained))
     yield from _if_any(*inputs)
     if theirs and not any(inputs) and reference.model:
+        # What it was trained on it has by heart: it hardly disputes that.
+        unseen = take(reference.examples, reference.transform, "eval")
         live = Model(reference.model)
-        yield from _if_any(disputed(ours, theirs, live, run.transform))
+        yield from _if_any(disputed(ours, unseen, live, reference.transform))
 
 
 def leaks(ours: Sample, theirs: Sample | None) -> Finding | None:
@@ -137,7 +139,14 @@ def moved(
 def disputed(
     ours: Sample, theirs: Sample, live: Model, transform: Mapping[str, Any]
 ) -> Finding | None:
-    """Look for a class whose labels the live model disputes, more than it used to."""
+    """Look for a class whose labels the live model disputes, more than it used to.
+
+    Args:
+      ours: what was trained on.
+      theirs: what the live model was judged on and not trained on.
+      live: the model.
+      transform: the recipe's section that it was made by.
+    """
     if (
         ours.labels is None
         or "classes" not in live.signature_defs["serving_default"].outputs
@@ -173,8 +182,8 @@ def _disputed(worst: Any, strength: float, ours: Sample, said: np.ndarray) -> Fi
         "labels",
         strength,
         f"the live model disputes {wrong.mean():.0%} of the training labels {worst!r}, "
-        f"{strength:.0%} more than of its own; it says {likely!r} to "
-        f"{times.max():,} of {is_it.sum():,}",
+        f"{strength:.0%} more than of labels it was not trained on; it says "
+        f"{likely!r} to {times.max():,} of {is_it.sum():,}",
         {
             "label": str(worst),
             "likely": str(likely),

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from components.diagnosis import Evidence
 from components.diagnosis.samples import first_value, labels_of
-from components.exams.case import Model, all_classes, is_wrong, read
+from components.exams.case import Model, is_wrong, of_label, read
 from components.input_checks import kind, used_features
 from components.label_audit import class_name
 
@@ -33,11 +33,11 @@ def look(run: Evidence, reference: Evidence | None) -> dict[str, Any]:
         for answer, model in zip(answers, models, strict=True)
     ]
     flipped = np.flatnonzero(wrong[0] & ~wrong[1])
-    sure = all_classes(answers[0]["probabilities"]).max(axis=1)
+    classes = answers[0]["classes"].reshape(-1)
+    sure = of_label(answers[0]["probabilities"], classes)
     chosen = flipped[np.argsort(-sure[flipped], kind="stable")][:SHOWN]
     rows = [tf.train.Example.FromString(stored[i]) for i in chosen]
     labels = labels_of(rows, run.transform)
-    classes = answers[0]["classes"].reshape(-1)
     found = [
         {
             "label": str(label),

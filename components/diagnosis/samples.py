@@ -68,7 +68,10 @@ def take(examples: Path, transform: Mapping[str, Any], split: str = "train") -> 
 def columns_of(
     rows: Sequence[tf.train.Example], transform: Mapping[str, Any]
 ) -> dict[str, Column]:
-    """Return what a model reads: pixels, lengths of texts, or columns of a table."""
+    """Return what a model reads: pixels, lengths of texts, or columns of a table.
+
+    Without times: those of later examples are later.
+    """
     found = kind(transform)
     if found == "image":
         return _pixels(rows, transform["image"])
@@ -84,6 +87,7 @@ def columns_of(
     return {
         name: _column([first_value(row, name) for row in rows])
         for name in used_features(transform)
+        if name not in transform["calendar"]
     }
 
 
@@ -99,7 +103,9 @@ def labels_of(
         return np.array([_text(value) for value in values], object)
     if label["divide_by"]:
         divisors = [first_value(row, label["divide_by"]) for row in rows]
-        values = [v / d if d else 0 for v, d in zip(values, divisors, strict=True)]
+        values = [
+            (v or 0) / d if d else 0 for v, d in zip(values, divisors, strict=True)
+        ]
     above = [int((value or 0) > label["above"]) for value in values]
     return np.array([class_name(transform, one) for one in above], object)
 

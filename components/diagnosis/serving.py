@@ -1,12 +1,12 @@
 """Does the exported model read raw examples as it read them in training?
 
 What its transform graph makes of the raw `test` examples is compared with the stored
-transformed ones, column by column; their order differs, so values are compared as a
-set that counts. How the answers differ is told by the share of right ones, on the raw
-examples and, by the same weights, on the transformed ones.
+transformed ones, value by value; the order of the examples differs, so the values of
+each place of a column are compared as a set that counts. How the answers differ is told
+by the share of right ones, on the raw examples and, by the same weights, on the
+transformed ones.
 """
 
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -17,7 +17,7 @@ import tensorflow_transform as tft
 from components import inputs
 from components.columns import LABEL
 from components.diagnosis import Evidence, Finding
-from components.exams.case import BATCH_SIZE, Model, is_wrong, read
+from components.exams.case import BATCH_SIZE, Arrays, Model, all_classes, read
 from components.input_checks import kind
 
 SKEWED = 0.01  # of the values of a column, or of right answers
@@ -40,9 +40,8 @@ def look(run: Evidence) -> Iterator[Finding]:
     found = {name: gap for name, gap in gaps.items() if gap > SKEWED}
     accuracies = None
     if run.transform["label"]:
-        labels = model.labels(raw)
-        right = 1 - is_wrong(model.ask_examples(raw), labels).mean()
-        accuracies = (float(right), _accuracy(model, stored, run.transform))
+        served = accuracy(model.ask_examples(raw), model.labels(raw))
+        accuracies = (served, _accuracy(model, stored, run.transform))
     is_skewed = accuracies and abs(accuracies[0] - accuracies[1]) > SKEWED
     if found or is_skewed:
         yield _finding(found, accuracies)
@@ -55,13 +54,21 @@ def column_gaps(served: Batches, stored: Batches) -> dict[str, float]:
       served: batches of columns, name -> (examples, ...) array.
       stored: likewise, in any order.
     """
-    sides = [_counted(batches) for batches in (served, stored)]
-    gaps = {}
-    for name in sides[1]:
-        both = sides[0].get(name, Counter()) & sides[1][name]
-        total = max(1, sides[1][name].total())
-        gaps[name] = 1 - both.total() / total
-    return gaps
+    ours, theirs = (_joined(batches) for batches in (served, stored))
+    return {
+        name: _gap(ours[name], column) if name in ours else 1.0
+        for name, column in theirs.items()
+    }
+
+
+def accuracy(answers: Arrays, labels: np.ndarray) -> float:
+    """Return the share of labels that are the most probable class.
+
+    That need not be the class answered: groups may have thresholds of their own, which
+    no stored example has been through.
+    """
+    said = all_classes(answers["probabilities"]).argmax(axis=1)
+    return float((said == labels.reshape(-1)).mean())
 
 
 def _finding(found: Mapping[str, float], accuracies: Any) -> Finding:
@@ -112,19 +119,41 @@ def _accuracy(model: Model, stored: list[Any], transform: Mapping[str, Any]) -> 
     return float(np.concatenate(right).mean())
 
 
-def _counted(batches: Batches) -> dict[str, Counter[Any]]:
-    counts: dict[str, Counter[Any]] = {}
+def _joined(batches: Batches) -> Arrays:
+    """Return columns as (examples, values), numbers rounded."""
+    parts: dict[str, list[np.ndarray]] = {}
     for batch in batches:
         for name, column in batch.items():
-            found = counts.setdefault(name, Counter())
-            found.update(_key(row) for row in column.reshape(len(column), -1))
-    return counts
+            rows = column.reshape(len(column), -1)
+            parts.setdefault(name, []).append(_rounded(rows))
+    return {name: np.concatenate(found) for name, found in parts.items()}
 
 
-def _key(row: np.ndarray) -> Any:
-    """Return what two rows have in common that are equal up to rounding."""
-    if row.dtype == object:
-        return tuple(row.tolist())
-    if row.dtype.kind == "f":
-        return tuple(float(f"{v:.{_DIGITS}g}") for v in row)
-    return row.tobytes()
+def _rounded(values: np.ndarray) -> np.ndarray:
+    if values.dtype.kind != "f":
+        return values
+    values = values.astype(np.float64)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        size = np.floor(np.log10(np.abs(values)))
+    scale = 10.0 ** (_DIGITS - 1 - np.where(np.isfinite(size), size, 0))
+    return np.round(values * scale) / scale
+
+
+def _gap(ours: np.ndarray, theirs: np.ndarray) -> float:
+    if ours.shape[1] != theirs.shape[1]:
+        return 1.0
+    places = zip(ours.T, theirs.T, strict=True)
+    return 1 - sum(_common(*sides) for sides in places) / max(1, theirs.size)
+
+
+def _common(one: np.ndarray, other: np.ndarray) -> int:
+    """Return how many values two sides share, each as often as both have it.
+
+    NaN is equal to NaN.
+    """
+    values, kinds = np.unique(np.concatenate([one, other]), return_inverse=True)
+    counts = (
+        np.bincount(part, minlength=len(values))
+        for part in (kinds[: len(one)], kinds[len(one) :])
+    )
+    return int(np.minimum(*counts).sum())

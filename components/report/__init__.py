@@ -86,11 +86,11 @@ def verdict(record: Record) -> str:
 def headline(record: Record) -> str:
     """Return in a few words what became of the candidate."""
     pushed, blessed = record.facts["pushed"], record.verdict.get("blessed")
-    if pushed and pushed["override"]:
-        return f"Refused, and pushed as version {pushed['version']} by a person"
     if blessed:
         version = f"pushed as version {pushed['version']}" if pushed else "not pushed"
         return f"Passed, {version}"
+    if pushed and pushed["override"]:
+        return f"Refused, and pushed as version {pushed['version']} by a person"
     if blessed is False:
         return "Refused: it does not go live"
     return f"Not judged: the run is {record.facts['status']}"

@@ -145,7 +145,7 @@ def _metric_row(
 def _metric_bounds(record: Record) -> str:
     lines = [
         f"{name}: {in_words(bound)} {value:g}"
-        for name, options in record.recipe["evaluate"]["metrics"].items()
+        for name, options in record.options("metrics").items()
         for bound, value in bounds(options).items()
     ]
     return paragraph(f"Bounds: {' · '.join(lines)}" if lines else "", "bounds")

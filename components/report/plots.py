@@ -44,6 +44,7 @@ _STYLE = {
     "xtick.color": _INK,
     "ytick.color": _INK,
     "text.color": _INK,
+    "text.parse_math": False,  # a name may hold a dollar
     "legend.frameon": False,
     "lines.linewidth": 2,
     "lines.markersize": 4,

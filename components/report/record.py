@@ -2,7 +2,7 @@
 
 import html
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,8 +39,9 @@ class Record:
         return self.verdict.get("verdicts", {})
 
     def figures(self, step: str) -> Facts:
-        """Return what a step measured; {} if it has not been done."""
-        return self.facts["steps"].get(step, {}).get("figures", {})
+        """Return what a step measured; {} if it has not been done, or has failed."""
+        done = self.facts["steps"].get(step, {})
+        return {} if done.get("error") else done.get("figures", {})
 
     def artifact(self, step: str, key: str) -> Path | None:
         """Return an output of a step; None if it has not been done."""
@@ -56,6 +57,8 @@ class Record:
 
     def options(self, exam: str) -> Facts:
         """Return the section of the recipe that an exam was given."""
+        if exam == "metrics":
+            return self.recipe.get("evaluate", {}).get("metrics") or {}
         return self.recipe.get("examine", {}).get(exam) or {}
 
     def source(self, path: Path | str | None) -> str:
@@ -71,13 +74,27 @@ class Record:
         )
 
 
-def bounds(options: Facts) -> dict[str, float]:
-    """Return the bounds among the options of an exam or a metric."""
-    return {
-        name: value
-        for name, value in options.items()
-        if name.endswith(("at_most", "at_least", "within")) and value is not None
-    }
+def bounds(options: Facts) -> dict[str, Any]:
+    """Return what among the options of an exam can refuse a candidate.
+
+    That of a part of them, such as one of several tests, begins with the part's name.
+    """
+    found = {}
+    for name, value in options.items():
+        is_bound = name.endswith(("at_most", "at_least", "within"))
+        if is_bound and value is not None or name == "must_win" and value:
+            found[name] = value
+        for part, below in _parts(name, value):
+            found |= {f"{part} {one}": bound for one, bound in bounds(below).items()}
+    return found
+
+
+def _parts(name: str, value: Any) -> Iterator[tuple[str, Facts]]:
+    if isinstance(value, Mapping):
+        yield name, value
+    for place, part in enumerate(value if isinstance(value, list) else (), 1):
+        if isinstance(part, Mapping):
+            yield f"{name} {part.get('name') or place}", part
 
 
 def in_words(name: str) -> str:

@@ -14,11 +14,12 @@ from tests.components.artifacts import examples
 from tests.components.records import example
 from tests.components.sections import section
 
-TRANSFORM = section(
-    label={"feature": "y", "classes": ["no", "yes"]},
-    numeric=["a", "b"],
-    vocabulary={"c": 3},
-)
+OF = {
+    "label": {"feature": "y", "classes": ["no", "yes"]},
+    "numeric": ["a", "b"],
+    "vocabulary": {"c": 3},
+}
+TRANSFORM = section(**OF)
 
 
 def people(count=600, seed=0):
@@ -34,7 +35,8 @@ def people(count=600, seed=0):
 
 
 def _written(folder, records):
-    examples(folder, train=records, test=records[:50])
+    # The live model was not trained on what it is judged on.
+    examples(folder, train=records, test=records[:50], eval=people(200, seed=2))
     return folder
 
 
@@ -42,6 +44,12 @@ def faulty(fault, count=600):
     rows = [tf.train.Example.FromString(one) for one in people(count, seed=1)]
     changed = faults.CHANGES[fault](rows, TRANSFORM)
     return [row.SerializeToString(deterministic=True) for row in changed]
+
+
+def is_above(serialized):
+    """Whether the live model says yes."""
+    row = tf.train.Example.FromString(serialized)
+    return row.features.feature["a"].float_list.value[0] > 0.75
 
 
 @pytest.fixture(scope="module")
@@ -88,11 +96,10 @@ def test_each_fault_is_the_first_that_is_found(tmp_path, good, fault):
 def test_disputed_labels_are_counted(tmp_path, good, live):
     folder = _written(tmp_path, faulty("labels"))
     ours = samples.take(folder, TRANSFORM)
-    theirs = samples.take(good.examples, TRANSFORM)
+    theirs = samples.take(good.examples, TRANSFORM, "eval")
     found = data_causes.disputed(ours, theirs, Model(live), TRANSFORM)
     says_no = [
-        tf.train.Example.FromString(one).features.feature["a"].float_list.value[0]
-        <= 0.75
+        not is_above(one)
         for one, label in zip(ours.serialized, ours.labels, strict=True)
         if label == "yes"
     ]
@@ -100,6 +107,27 @@ def test_disputed_labels_are_counted(tmp_path, good, live):
     assert found.figures["likely"] == "no"
     assert found.figures["disputed"] == pytest.approx(np.mean(says_no))
     json.dumps(found.figures)
+
+
+def test_what_the_live_model_has_by_heart_is_not_the_usual_rate(tmp_path, good):
+    says_yes = [is_above(one) for one in people(2000)]
+    learned = [
+        one
+        for one, yes in zip(people(2000), says_yes, strict=True)
+        if (b"yes" in one) == yes
+    ]
+    folder = tmp_path / "learned"
+    examples(folder, train=learned, test=learned[:50], eval=people(600, seed=2))
+    reference = replace(good, examples=folder)
+    assert "labels" not in causes(tmp_path, reference, people(1000, seed=1))
+
+
+def test_classes_are_named_as_the_live_model_has_them(tmp_path, good):
+    turned = section(**{**OF, "label": {"feature": "y", "classes": ["yes", "no"]}})
+    folder = _written(tmp_path / "run", faulty("labels"))
+    run = Evidence(2, turned, examples=folder)
+    (found,) = data_causes.look(run, good)
+    assert (found.figures["label"], found.figures["likely"]) == ("yes", "no")
 
 
 def test_copies_are_counted_by_class(tmp_path):
@@ -115,6 +143,30 @@ def test_divergence_is_one_bit_less_chance_of_texts_with_nothing_in_common():
     one, other = (np.array([text] * 1000, object) for text in "uv")
     assert columns.divergence(one, other) == pytest.approx(1, abs=1e-3)
     assert columns.divergence(one, one) == 0
+
+
+def test_texts_that_are_all_different_have_not_moved():
+    one, other = (
+        np.array([f"{side}{i}" for i in range(1000)] + ["usual"] * 1000, object)
+        for side in "uv"
+    )
+    assert columns.divergence(one, other) < 0.01
+    one[one == "usual"] = "other"
+    assert columns.divergence(one, other) > 0.4
+
+
+def test_times_are_not_compared():
+    transform = section(label=OF["label"], numeric=["a"], calendar={"when": ["hour"]})
+    row = tf.train.Example.FromString(example(y="no", a=1.0, when=5))
+    assert list(samples.columns_of([row], transform)) == ["a"]
+
+
+def test_a_missing_number_is_not_above():
+    label = {"feature": "y", "above": 0.2, "divide_by": "d"}
+    transform = section(label=label, numeric=["a"])
+    rows = [example(y=3.0, d=10.0), example(d=10.0), example(y=3.0)]
+    found = samples.labels_of(list(map(tf.train.Example.FromString, rows)), transform)
+    assert found.tolist() == ["above 0.2", "not above 0.2", "not above 0.2"]
 
 
 def test_divergence_of_numbers_counts_missing_ones_as_a_value():

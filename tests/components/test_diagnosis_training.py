@@ -49,5 +49,12 @@ def test_without_an_earlier_run_a_better_simple_model_is_a_lack_of_capacity():
     assert not found(flat, trees=0.7)
 
 
+def test_the_higher_of_the_accuracies_counts():
+    dropped_out = course(1.0, 1.0, accuracy=0.75)
+    dropped_out["epochs"][-1]["val_accuracy"] = 0.9
+    assert not found(dropped_out, trees=0.85)
+    assert found(dropped_out, trees=0.95)["capacity"].figures["accuracy"] == 0.9
+
+
 def test_nothing_is_said_of_what_was_not_trained():
     assert not found(None)

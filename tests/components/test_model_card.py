@@ -61,6 +61,8 @@ def test_facts_are_those_that_were_recorded_with_their_source(tmp_path):
     test = facts["metrics"]["test"]
     assert test["value"] == {"binary_accuracy": 0.75, "auc": 0.8}
     assert Path(test["source"]) == artifacts / "evaluate"
+    bounds = facts["exams"]["metrics"]["value"]["bounds"]
+    assert bounds == {"AUC at_least": 0.85}
     calibration = facts["exams"]["calibration"]
     assert calibration["value"]["bounds"] == {"error_at_most": 0.05}
     assert Path(calibration["source"]) == artifacts / "examine" / "calibration"
@@ -91,6 +93,27 @@ def test_run_that_failed_early_has_a_card_of_missing_facts(tmp_path):
     assert card["facts"]["exams"] == {}
     assert card["facts"]["metrics"]["test"]["missing"] == "the model was not evaluated"
     assert card["facts"]["data"]["records"]["value"] == {"train": 100, "test": 10}
+
+
+@pytest.mark.parametrize("failed", ["ingest", "train", "evaluate"])
+def test_step_that_failed_measured_nothing(tmp_path, failed):
+    steps = recorded_run.steps(tmp_path)
+    steps[failed] |= {"error": "out of memory", "figures": {"cost": {"kwh": 0.1}}}
+    card, _ = written(tmp_path, steps=steps, verdict=None, status="failed")
+    facts = card["facts"]
+    missing = {
+        "ingest": facts["data"]["records"]["missing"],
+        "train": facts["model"]["parameters"]["missing"],
+        "evaluate": facts["metrics"]["test"]["missing"],
+    }
+    assert [name for name, why in missing.items() if why] == [failed]
+
+
+def test_what_is_no_number_is_null(tmp_path):
+    steps = recorded_run.steps(tmp_path)
+    steps["evaluate"]["figures"]["metrics"]["auc"] = float("nan")
+    card, _ = written(tmp_path, steps=steps)
+    assert card["facts"]["metrics"]["test"]["value"]["auc"] is None
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ import components
 from components import report
 from components.report import elements, environment, plots
 from components.report.pictures import PICTURES
-from components.report.record import Record, number
+from components.report.record import Record, bounds, number
 from tests.components import recorded_run, records
 from tests.components.recorded_run import ENVIRONMENT, verdict
 
@@ -131,6 +131,20 @@ def test_run_that_failed_says_where(tmp_path):
     assert 'id="training"' not in text
 
 
+@pytest.mark.parametrize("failed", ["ingest", "train", "evaluate"])
+def test_step_that_failed_has_no_figures_but_what_it_cost(tmp_path, failed):
+    steps = recorded_run.steps(tmp_path)
+    steps[failed] |= {"error": "out of memory", "figures": {"cost": {"kwh": 0.1}}}
+    text = written(tmp_path, steps=steps, verdict=None, status="failed")
+    assert f"{failed} failed: out of memory" in text
+
+
+def test_model_that_passed_was_not_refused_whatever_was_pushed_before(tmp_path):
+    pushed = {"version": 3, "path": None, "override": {"text": "by override (ann)"}}
+    text = written(tmp_path, verdicts={"served": verdict("served")}, pushed=pushed)
+    assert "Passed, pushed as version 3" in text
+
+
 def test_data_alone_make_a_page(tmp_path):
     recipe = {"name": "towns", "data": {}, "validation": {}}
     steps = {"ingest": recorded_run.steps(tmp_path)["ingest"]}
@@ -191,6 +205,23 @@ def test_exam_tells_its_bounds_or_that_it_has_none(tmp_path):
     text = written(tmp_path, verdicts=verdicts)
     assert text.count("Bounds: error at most 0.05") == 1
     assert text.count("No bound: it measures.") == 1
+
+
+def test_bounds_are_found_in_parts_and_in_words():
+    options = {
+        "must_win": True,
+        "confidence": 0.95,
+        "error_at_most": None,
+        "minimum": [{"name": "towns", "accuracy_at_least": 1.0}, {"by_at_most": 0}],
+        "AUC": {"at_least": 0.85, "at_most": None},
+    }
+    assert bounds(options) == {
+        "must_win": True,
+        "minimum towns accuracy_at_least": 1.0,
+        "minimum 2 by_at_most": 0,
+        "AUC at_least": 0.85,
+    }
+    assert bounds({"must_win": False}) == {}
 
 
 def test_exam_that_was_not_applicable_is_named_without_evidence(tmp_path):
@@ -286,6 +317,12 @@ def test_lengths_of_bars_are_their_values():
         xs = [float(x) for x in re.findall(r"[ML] ([\d.]+) ", path)]
         widths.append(max(xs) - min(xs))
     assert [width / widths[1] for width in widths] == pytest.approx([2, 1, 4], rel=1e-3)
+
+
+def test_dollar_in_a_name_is_a_dollar():
+    picture = plots.bars({"$a_1$": 1.0, "$\\frac$": 2.0}, label="prices")
+    assert ">$a_1$<" in picture
+    assert ">$\\frac$<" in picture
 
 
 def test_same_run_gives_the_same_page(tmp_path):

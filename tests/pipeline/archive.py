@@ -14,6 +14,30 @@ from pipeline.workspace import Workspace
 
 ORDER = ("ingest", "schema", "train", "evaluate", "judge", "push")
 PASSED = {"status": "passed", "summary": "fine", "refusals": [], "figures": {}}
+RECIPE = {
+    "name": "digits",
+    "model": {"family": "mlp", "arguments": {}},
+    "train": {"epochs": 3},
+    "evaluate": {"metrics": {"accuracy": {"at_least": 0.9}}},
+    "push": {"base_path": None},
+}
+TRAINED = {
+    "parameters": 123,
+    "updates": 10,
+    "exported_epoch": 1,
+    "stopped": None,
+    "seconds": 1.5,
+    "examples_per_second": 99.5,
+    "strategy": "default",
+    "replicas": 1,
+    "precision": "float32",
+    "epochs": [],
+}
+CALIBRATED = {
+    "ece": 0.02,
+    "bins": [{"confidence": 0.9, "accuracy": 0.88, "count": 20}],
+    "accuracy_of_surest": {"50%": 1.0, "100%": 0.9},
+}
 MISSED = "accuracy is 0.5000, expected at least 0.9"
 
 
@@ -27,7 +51,7 @@ def verdict(*refusals):
         "refusals": list(refusals),
         "verdicts": {
             "metrics": {**metrics, "figures": {}},
-            "calibration": {**PASSED, "figures": {"ece": 0.02}},
+            "calibration": {**PASSED, "figures": CALIBRATED},
         },
     }
 
@@ -52,8 +76,7 @@ class Archive:
           reuse: steps that stand as the last run left them.
           status: how it ended; by default what the verdict says.
         """
-        recipe = {"name": "digits", "train": {"epochs": 3}, "push": {"base_path": None}}
-        run_id = self.history.begin_run("digits", json.dumps(recipe), now=100.0)
+        run_id = self.history.begin_run("digits", json.dumps(RECIPE), now=100.0)
         plans, outputs = [], {}
         for step in ORDER[:-1] if refusals else ORDER:
             key, own = (
@@ -102,11 +125,12 @@ class Archive:
         if step == "judge":
             return verdict(*refusals)
         if step == "evaluate":
-            return {"summary": "", "metrics": {"accuracy": accuracy}}
+            return {"summary": "", "metrics": {"accuracy": accuracy}, "slices": {}}
         if step == "ingest":
             return {"summary": "", "source": "csv", "records": {"train": 1437}}
         if step != "push":
-            return {"summary": f"{step} went well"}
+            figures = TRAINED if step == "train" else {}
+            return {"summary": f"{step} went well", **figures}
         model = outputs["train"]["model"]
         source = Path(model) / "Format-Serving"
         version = versions.push(source, self.base_path, origin=model)

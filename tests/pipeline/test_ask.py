@@ -1,8 +1,13 @@
 """`./strata predict` against a server that fails as told."""
 
+import json
+
 import pytest
 
-from pipeline import ask
+from components.sources.locate import Located
+from pipeline import ask, provenance
+from pipeline.history import History, Override
+from pipeline.workspace import Workspace
 from recipes.errors import BadInputError, MissingError
 from tests.serving.scripted import Failure, Script, rest
 
@@ -45,3 +50,21 @@ def test_without_a_server_it_says_how_to_start_one():
 def test_what_is_no_url_is_bad_input(url):
     with pytest.raises(BadInputError):
         ask.predict("m", "[]", signature="s", url=url)
+
+
+def test_a_model_that_only_an_override_pushed_is_found(tmp_path):
+    workspace = Workspace(tmp_path)
+    history = History(workspace.history)
+    recipe = {"name": "m", "push": {"base_path": "served"}}
+    run_id = history.begin_run("m", json.dumps(recipe), now=1.0)
+    provenance.record(
+        history,
+        run_id,
+        plans=(),
+        located=Located({}, ()),
+        recipe_path=tmp_path / "m.yaml",
+        recipe_overrides=(),
+    )
+    history.add_override(Override(run_id, "m", "/model", "anna", 2.0, "needed", ()))
+    (tmp_path / "served" / "1").mkdir(parents=True)
+    assert ask.pushed_to("m", workspace) == tmp_path / "served"

@@ -35,8 +35,8 @@ def told(main, *arguments):
 
 
 @pytest.fixture
-def pushed(archive):
-    """A run whose candidate a person pushed; the push itself as a run does it."""
+def cut_off(archive):
+    """A run whose candidate a person pushed, killed before the version was recorded."""
     run_id = refused(archive)
     (trained,) = archive.history.done_steps("digits", "train")
     model = trained.outputs["model"]
@@ -44,18 +44,29 @@ def pushed(archive):
         Override(run_id, "digits", model, "anna", 200.0, "closes tonight", (MISSED,))
     )
     source = Path(model) / "Format-Serving"
-    version = versions.push(source, archive.base_path, origin=model)
-    archive.history.end_override(run_id, version)
+    versions.push(source, archive.base_path, origin=model)
     return archive
 
 
-def test_every_place_that_shows_the_model_says_who_pushed_it_and_why(pushed):
+@pytest.fixture
+def pushed(cut_off):
+    cut_off.history.end_override(1, 1)
+    return cut_off
+
+
+def test_every_place_that_shows_the_model_says_who_pushed_it_and_why(cut_off):
+    folder = cut_off.workspace.run(1)
+    folder.mkdir(parents=True)
+    said = told(partial(bless.main, **WORDS), "1")
+    assert f" report {folder / 'report.html'}" in said
     said = "version 1 pushed by override of 1 refusal: closes tonight (anna, 1970-01-01"
     places = {
         "runs": told(runs.list_runs, "digits"),
         "show": told(show.main, "1"),
         "lineage": told(lineage.main, "digits"),
         "why": told(why.main, "digits"),
+        "report": (folder / "report.html").read_text("utf-8"),
+        "card": (folder / "model_card.html").read_text("utf-8"),
     }
     assert [name for name, text in places.items() if said not in text] == []
 
@@ -67,6 +78,16 @@ def test_a_version_pushed_by_a_person_leads_to_the_run_that_refused_it(pushed):
     pushed.run()
     deleted = runs.find_version(pushed.history, "digits@1", pushed.workspace)
     assert (deleted.run.id, deleted.is_on_disk) == (1, False)
+
+
+def test_an_override_cut_off_behind_its_push_is_known_and_completed(cut_off):
+    found = runs.find_version(cut_off.history, "digits", cut_off.workspace).override
+    assert (found.version, found.who) == (1, "anna")
+    said = told(partial(bless.main, **WORDS), "1")
+    assert said.startswith(" version 1 pushed by override of 1 refusal: closes tonight")
+    (kept,) = cut_off.history.overrides()
+    assert (kept.version, kept.reason) == (1, "closes tonight")
+    assert versions.versions(cut_off.base_path) == [1]
 
 
 def test_a_push_that_did_not_end_is_told_as_an_attempt(archive):

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from pipeline import diff
+from pipeline.history import StepRecord
 from recipes.errors import BadInputError
 from tests.pipeline.archive import MISSED, Archive
 
@@ -64,6 +65,27 @@ def test_a_file_that_changed_is_named(archive):
     facts = compared("1", "2")
     assert [file["name"] for file in facts["data"]["files"]] == [str(archive.data)]
     assert facts["data"]["digest"] == ["before", "after"]
+
+
+@pytest.mark.parametrize(
+    ("sources", "said"),
+    [
+        (("tfds", "tfds"), "data      same source, no files"),
+        (("tfds", "csv"), "data      differ: tfds -> csv"),
+        (("tfds", None), "data      not recorded"),
+        ((None, None), "data      not recorded"),
+    ],
+)
+def test_data_without_files_are_compared_by_their_source(archive, sources, said):
+    for source in sources:
+        run_id = archive.history.begin_run("digits", "{}", now=100.0)
+        if source:
+            figures = {"source": source, "records": {}}
+            step = StepRecord(run_id, "ingest", "k", {}, 1, {}, figures, 1.0)
+            archive.history.add_step("digits", step)
+    stream = io.StringIO()
+    diff.main("1", "2", stream=stream)
+    assert said in stream.getvalue().splitlines()
 
 
 def test_lines_of_the_schema_are_shown(archive):

@@ -41,7 +41,14 @@ def test_clean_code_is_its_commit(repository):
     assert provenance.code_in_words(code) == f"commit {commit}"
 
 
-def test_a_changed_file_makes_it_dirty_and_an_untracked_one_does_not(repository):
+def test_a_new_file_among_the_code_makes_it_dirty(repository):
+    for name in ("recipes/mine.yaml", "data/rows.csv"):
+        (repository / name).parent.mkdir()
+        (repository / name).touch()
+    assert provenance.code_of(repository)["changed"] == ["recipes/mine.yaml"]
+
+
+def test_a_changed_file_makes_it_dirty_and_a_new_one_elsewhere_does_not(repository):
     (repository / "notes.txt").write_text("mine")
     assert provenance.code_of(repository)["changed"] == []
     (repository / "pyproject.toml").write_text(VERSION + "#\n")

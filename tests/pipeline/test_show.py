@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from pipeline import runs, show
-from pipeline.history import History
+from pipeline.history import History, Override
 from recipes.errors import BadInputError
 from tests.pipeline.archive import MISSED, Archive
 
@@ -52,6 +52,29 @@ def test_json_holds_every_figure_output_and_the_verdict(archive):
     assert model.endswith("artifacts/digits/train/model/1")
     assert facts["origin"]["code"].keys() & {"commit", "version"}
     assert facts["pushed"] is None
+
+
+def test_json_has_null_for_what_is_no_number(archive):
+    archive.run(accuracy=float("nan"))
+    text = shown(as_json=True)
+    assert "NaN" not in text
+    metrics = json.loads(text)["steps"]["evaluate"]["figures"]["metrics"]
+    assert metrics == {"accuracy": None}
+
+
+def test_an_override_of_another_version_is_not_told(archive):
+    run_id = archive.run()
+    (trained,) = archive.history.done_steps("digits", "train")
+    override = Override(
+        run_id, "digits", trained.outputs["model"], "anna", 200.0, "needed", (MISSED,)
+    )
+    archive.history.add_override(replace(override, version=7))
+    run = archive.history.run(run_id)
+    pushed = show.of_run(archive.history, run, archive.workspace)["pushed"]
+    assert (pushed["version"], pushed["override"]) == (1, None)
+    archive.history.add_override(replace(override, version=1))
+    pushed = show.of_run(archive.history, run, archive.workspace)["pushed"]
+    assert pushed["override"]["version"] == 1
 
 
 def test_a_step_that_stood_is_told_with_the_run_that_ran_it(archive):

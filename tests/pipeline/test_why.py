@@ -127,6 +127,15 @@ def test_it_does_not_look_where_nothing_is_left(workspace):
     assert told()[-1] == " cause       not looked for: what the run left is gone"
 
 
+def test_a_diagnosis_that_fails_is_told_with_its_log(workspace):
+    run_id = record(workspace)
+    keep(workspace, run_id)
+    (workspace.run(run_id) / FILE_NAME).write_text("{")
+    last = told()[-1]
+    assert last.startswith(" cause       not found, the diagnosis failed: JSONDecode")
+    assert last.endswith(f"; log: {workspace.run(run_id)}/logs/diagnose.log")
+
+
 def test_a_run_that_passed_has_no_cause(workspace):
     record(workspace, "done", {"summary": "2 of 2 exams passed"})
     assert told() == [
