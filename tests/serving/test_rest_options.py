@@ -29,7 +29,6 @@ def server(launch, golden_models, tmp_path_factory, until):
         f"--model_base_path={golden_models / 'half_plus_two'}",
         f"--auth_token_file={tokens}",
         f"--max_request_bytes={MAX_BYTES}",
-        "--rest_api_timeout_in_ms=1",
         "--rest_api_enable_cors_support=true",
     )
     until(lambda: started.process.poll() is None and is_ready(started), seconds=60)
@@ -82,12 +81,21 @@ def test_a_body_beyond_the_limit_is_refused(server):
     assert post(server, b" " * (MAX_BYTES + 1))[0] == 413
 
 
-def test_a_request_whose_time_is_over_is_told_so(server):
+@pytest.mark.slow
+def test_a_request_whose_time_is_over_is_told_so(launch, golden_models):
+    started = launch(
+        "half_plus_two",
+        "--model_name=half_plus_two",
+        f"--model_base_path={golden_models / 'half_plus_two'}",
+        "--rest_api_timeout_in_ms=1",
+    )
+    started.wait_ready()
     # Reading it takes several milliseconds.
     body = json.dumps({"instances": [[1.0]] * 100_000}).encode()
-    status, _, reply = post(server, body)
+    status, _, reply = post(started, body)
     assert status == 504
     assert readable(reply).keys() == {"error"}
+    started.stop()
 
 
 @pytest.mark.slow
