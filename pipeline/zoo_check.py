@@ -76,7 +76,7 @@ def smaller(recipe: Recipe) -> dict[str, Any]:
     values["train"].pop("early_stopping", None)
     values.pop("push", None)
     # The check itself serves the model; a bound would refuse one that learned nothing.
-    values["examine"] = {"examples": _EXAMINED, "served": None}
+    values["examine"] = {"examples": _EXAMINED, "served": None, "robustness": None}
     values["model"]["arguments"] = _tiny(recipe)
     for name, bound in values["evaluate"]["metrics"].items():
         bound.clear()
