@@ -3,7 +3,6 @@
 The resolved recipe is with the run already; this is what it does not say.
 """
 
-import hashlib
 import json
 import os
 import subprocess
@@ -14,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from components.sources import archives, remote
+from components.sources import archives, files, remote
 from components.sources.files import File
 from components.sources.locate import Located
 from pipeline.history import History, RunRecord
@@ -27,7 +26,6 @@ if TYPE_CHECKING:  # what reads the history is to start without the recipes' sch
 REPOSITORY = Path(__file__).parent.parent
 # What decides on a run, `git add`ed or not.
 _CODE = ("components", "models", "pipeline", "recipes", "serving")
-_LARGE_BYTES = 1 << 20  # a smaller file is read again rather than remembered
 
 
 @dataclass(frozen=True)
@@ -187,22 +185,16 @@ def _describe(path: str, file: File, history: History) -> dict[str, Any]:
         size_bytes, sha256 = file.size_bytes, None
     else:
         size_bytes = os.path.getsize(path)
-        sha256 = _sha256(Path(path), size_bytes, file.modified_ns, history)
+        # The plan has read it: of a large file the digest is remembered.
+        sha256 = files.content(
+            path,
+            file,
+            known=lambda key: history.digest(Path(key), 0, 0),
+            remember=lambda key, found: history.remember_digest(Path(key), 0, 0, found),
+        )
     return {
         "path": path,
         "part": file.part,
         "size_bytes": size_bytes,
         "sha256": sha256,
     }
-
-
-def _sha256(path: Path, size_bytes: int, modified_ns: int, history: History) -> str:
-    is_large = size_bytes >= _LARGE_BYTES
-    earlier = history.digest(path, size_bytes, modified_ns) if is_large else None
-    if earlier:
-        return earlier
-    with path.open("rb") as file:
-        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-    if is_large:
-        history.remember_digest(path, size_bytes, modified_ns, sha256)
-    return sha256

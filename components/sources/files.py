@@ -171,7 +171,7 @@ def digest(
         member = archives.split(file.path)
         path = member[0] if member else file.path
         if path not in contents:
-            contents[path] = _content(path, file, known, remember)
+            contents[path] = content(path, file, known=known, remember=remember)
     by_name = [(f.part, f.relative, f.span) for f in found]
     total = _hash([*by_name, *contents.values()])
     remember(key, total)
@@ -183,12 +183,18 @@ def digest(
 _LARGE_BYTES = 1 << 20
 
 
-def _content(
+def content(
     path: str,
     file: File,
+    *,
     known: Callable[[str], str | None],
     remember: Callable[[str, str], None],
 ) -> str:
+    """Return the sha256 of a file, or of the archive `path` that it is in.
+
+    Of one elsewhere it is that of its name, size and time of change. `known` and
+    `remember` are those of `digest`.
+    """
     if remote.is_remote(path):
         return _hash([_state(file)])
     size_bytes = os.path.getsize(path)
@@ -197,10 +203,10 @@ def _content(
     if earlier:
         return earlier
     with open_binary(path) as stream:
-        content = hashlib.file_digest(stream, "sha256").hexdigest()
+        found = hashlib.file_digest(stream, "sha256").hexdigest()
     if size_bytes >= _LARGE_BYTES:
-        remember(key, content)
-    return content
+        remember(key, found)
+    return found
 
 
 def _state(file: File) -> tuple[str, int, int]:
