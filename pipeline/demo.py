@@ -1,24 +1,21 @@
 """The first five minutes: run digits, serve it, ask it over both protocols."""
 
-import socket
-import subprocess
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from pipeline import ask, display, faults, run
+from components import model_process
+from pipeline import display, faults, run
 from pipeline.history import History
 from pipeline.pictures import draw
 from pipeline.plan import live
-from pipeline.workspace import Workspace, open_workspace
+from pipeline.workspace import open_workspace
 from recipes.errors import RefusedError, StrataError
-from serving.client import Client, ServerError
+from serving.client import Client
 
 _NAME = "digits"
 _WANTED = 7
 _TOLERANCE = 1e-6
-_DEADLINE_SECONDS = 180.0  # a busy machine takes a minute to import TensorFlow
 
 
 def main(overrides: Sequence[str]) -> int:
@@ -31,12 +28,16 @@ def main(overrides: Sequence[str]) -> int:
     lines = display.Lines()
     lines.line(" digits · 1,797 scans of handwritten digits · LeNet-5")
     outcome = run.run(_NAME, overrides, workspace, lines)
-    with _server(outcome, workspace) as (rest, grpc):
+    name, base_path = outcome.job.name, outcome.job.base_path
+    with model_process.started(name, base_path, workspace.root / "serve.log") as server:
         with display.stderr_to(workspace.root / "serve.log"):
             image = _test_image(Path(outcome.steps["ingest"]["outputs"]["examples"]))
         answers = {
-            "REST": _probabilities(Client(rest), outcome.job.name, image),
-            "gRPC": _probabilities(Client(grpc), outcome.job.name, image),
+            protocol: _probabilities(Client(address), name, image)
+            for protocol, address in (
+                ("REST", f"http://{model_process.HOST}:{server.rest_port}"),
+                ("gRPC", f"{model_process.HOST}:{server.port}"),
+            )
         }
     lines.line("\n".join(f"   {row}" for row in draw(image[..., 0].tolist())))
     for protocol, probabilities in answers.items():
@@ -81,32 +82,6 @@ def break_it(fault: str, overrides: Sequence[str]) -> int:
     return RefusedError.exit_code
 
 
-@contextmanager
-def _server(outcome: run.Outcome, workspace: Workspace) -> Iterator[tuple[str, str]]:
-    """Serve the model on two free ports; yield the REST URL and the gRPC address."""
-    rest_port, port = _free_ports(2)
-    command = ask.server_command(
-        outcome.job.name,
-        outcome.job.base_path,
-        host="127.0.0.1",
-        port=port,
-        rest_api_port=rest_port,
-    )
-    log = workspace.root / "serve.log"
-    with log.open("wb") as file:
-        server = subprocess.Popen(command, stdout=file, stderr=file)
-    url = f"http://127.0.0.1:{rest_port}"
-    try:
-        try:
-            Client(url).wait_ready(outcome.job.name, timeout_seconds=_DEADLINE_SECONDS)
-        except ServerError as error:
-            raise StrataError(f"The server did not start; see {log}") from error
-        yield url, f"127.0.0.1:{port}"
-    finally:
-        server.terminate()
-        server.wait()
-
-
 def _probabilities(client: Client, name: str, image: Any) -> list[float]:
     answer = client.predict(name, {"image": image[None]}, signature="serve_raw")
     return [float(value) for value in answer["probabilities"][0]]
@@ -123,14 +98,3 @@ def _test_image(examples: Path) -> Any:
             encoded = feature["image"].bytes_list.value[0]
             return tf.cast(tf.io.decode_png(encoded), tf.float32).numpy()
     raise StrataError(f"No {_WANTED} among the test examples in {examples}.")
-
-
-def _free_ports(count: int) -> list[int]:
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for found in sockets:
-            found.bind(("127.0.0.1", 0))
-        return [found.getsockname()[1] for found in sockets]
-    finally:
-        for found in sockets:
-            found.close()
