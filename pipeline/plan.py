@@ -109,7 +109,7 @@ def make(
             )
         if step.name in ("evaluate", "examine"):
             parts["live"] = _compared_with(
-                (recipe.name, step.name), parts, serving, plans["train"].key, history
+                step.name, recipe.name, parts, serving, plans["train"].key, history
             )
         if step.name == "push":
             parts["base_path"] = str(base_path)
@@ -248,7 +248,8 @@ def _readers(data: Data) -> list[str]:
 
 
 def _compared_with(
-    step: tuple[str, str],
+    step: str,
+    pipeline: str,
     parts: Mapping[str, str],
     serving: Live | None,
     train_key: str,
@@ -263,7 +264,7 @@ def _compared_with(
         return "none"
     if serving.train_key != train_key:
         return serving.train_key
-    for record in history.done_steps(*step):  # of which pipeline, which
+    for record in history.done_steps(pipeline, step):
         others = {name: value for name, value in record.parts.items() if name != "live"}
         if others == parts:
             return record.parts["live"]
